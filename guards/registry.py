@@ -1,0 +1,26 @@
+"""Every guard by name.  Adding one: a file, a line here, a test."""
+
+from importlib import import_module
+from typing import Any
+
+from guards.points import Guard
+from guards.policy import GuardSpec
+
+GUARDS = {
+    "embedding_corruption": "guards.embedding_corruption:EmbeddingCorruption",
+    "text_filter": "guards.text_filter:TextFilterGuard",
+}
+
+
+def guard_class(kind: str) -> type[Guard]:
+    """The class of that name.  Raises KeyError for a name that is not registered."""
+    module, _, name = GUARDS[kind].partition(":")
+    found: type[Guard] = getattr(import_module(module), name)
+    return found
+
+
+def build(spec: GuardSpec) -> Guard:
+    """The guard that a policy asks for.  Raises KeyError or TypeError where there is none."""
+    factory: Any = guard_class(spec.kind)
+    guard: Guard = factory(**spec.options)
+    return guard

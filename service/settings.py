@@ -1,0 +1,106 @@
+"""Every setting, read once from the environment (``LETHE_...``); a bad value stops the start."""
+
+import secrets
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of gateway, control plane and engines.  Frozen; the defaults suit one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="LETHE_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path(".lethe"), description="Keys, database, artifacts and caches.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.")
+
+    engine: Literal["vllm", "local"] = Field(
+        "vllm", description="Which engine `lethe engine` starts: vLLM, or transformers in-process."
+    )
+    engine_url: str = Field("http://127.0.0.1:8000", description="Where the gateway finds it.")
+    engine_key_file: Path | None = Field(
+        None, description="Secret shared by gateway and engine; empty: made in the data folder."
+    )
+    model: Path = Field(
+        Path("models/demo/weights/demo"),
+        description="Folder of the served model: tokenizer and chat template are read from it.",
+    )
+    served_model_name: str = Field("demo", description="The model's name in the API.")
+    max_model_len: int = Field(1024, gt=0, description="Tokens of prompt and answer together.")
+
+    host: str = Field("127.0.0.1", description="Address of both listeners.")
+    port: int = Field(8080, ge=0, le=65535, description="Data plane: the OpenAI API.")
+    admin_port: int = Field(8081, ge=0, le=65535, description="Admin plane: forget requests, keys.")
+    workers: int = Field(1, ge=1, le=64, description="Gateway processes; one for each core.")
+    require_api_key: bool = Field(True, description="Refuse requests without a known API key.")
+
+    max_body_bytes: int = Field(1 << 20, gt=0, description="Largest request body.")
+    max_choices: int = Field(4, ge=1, description="Largest `n`.")
+    max_prompts: int = Field(16, ge=1, description="Most prompts in one completions request.")
+
+    upstream_timeout_s: float = Field(600.0, gt=0, description="Longest wait for one answer.")
+    canary_interval_s: float = Field(30.0, gt=0, description="Between proofs that edits apply.")
+    lease_s: float = Field(2.0, gt=0, description="A replica that cannot follow for so long stops.")
+
+    stopgap_function: Literal["rand_noise", "zero_out", "flip_sign"] = Field(
+        "rand_noise", description="Embedding corruption of a stop-gap policy."
+    )
+    stopgap_strength: float = Field(
+        5.0, gt=0, description="Its strength, in units of the embedding table's RMS."
+    )
+    example_threshold: float = Field(
+        0.92, gt=0, le=1, description="Cosine from which a text counts as like an example."
+    )
+
+    audit_log: str = Field("", description="File of audit lines; empty: in the data folder.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO")
+
+    @property
+    def database(self) -> str:
+        """The database's SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'lethe.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Root of the artifact store, readable by gateways and engines."""
+        return self.data_dir / "artifacts"
+
+    @property
+    def audit_path(self) -> Path:
+        """Where audit lines go."""
+        return Path(self.audit_log) if self.audit_log else self.data_dir / "audit.jsonl"
+
+    def engine_key(self) -> bytes:
+        """The secret that signs edits.  Raises ValueError where a given file is too short."""
+        return read_secret(self.engine_key_file or self.data_dir / "engine.key")
+
+    def pepper(self) -> bytes:
+        """The secret under which API keys are hashed."""
+        return read_secret(self.data_dir / "pepper.key")
+
+
+def read_secret(path: Path) -> bytes:
+    """The file's content, made (256 random bits, owner-only) where there is no file yet."""
+    try:
+        secret = path.read_bytes().strip()
+    except FileNotFoundError:
+        secret = _create_secret(path)
+    if len(secret) < 32:
+        raise ValueError(f"the secret in {path} is shorter than 32 bytes")
+    return secret
+
+
+def _create_secret(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary.touch(mode=0o600)
+    temporary.write_text(secrets.token_hex(32))
+    try:
+        path.hardlink_to(temporary)  # unlike a rename, never replaces a secret made meanwhile
+    except FileExistsError:
+        pass
+    finally:
+        temporary.unlink()
+    return path.read_bytes().strip()
