@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="Data plane: the OpenAI API.")
     admin_port: int = Field(8081, ge=0, le=65535, description="Admin plane: forget requests, keys.")
     workers: int = Field(1, ge=1, le=64, description="Gateway processes; one for each core.")
-    require_api_key: bool = Field(True, description="Refuse requests without a known API key.")
+    require_api_key: bool = Field(
+        default=True, description="Refuse requests without a known API key."
+    )
 
     max_body_bytes: int = Field(1 << 20, gt=0, description="Largest request body.")
     max_choices: int = Field(4, ge=1, description="Largest `n`.")
