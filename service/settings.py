@@ -24,7 +24,7 @@ class Settings(BaseSettings):
         None, description="Secret shared by gateway and engine; empty: made in the data folder."
     )
     model: Path = Field(
-        Path("models/demo/weights/demo"),
+        Path(__file__).parent.parent / "models/demo/weights/demo",
         description="Folder of the served model: tokenizer and chat template are read from it.",
     )
     served_model_name: str = Field("demo", description="The model's name in the API.")

@@ -1,0 +1,24 @@
+"""The `lethe` command: wires the sub-commands together."""
+
+import typer
+
+from service.cli import api_keys, ask, demo, forget
+
+app = typer.Typer(
+    help="Make a served model forget, without touching a weight.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("gateway")(demo.gateway)
+app.command("engine")(demo.engine)
+app.command("status")(ask.status)
+app.command("ask")(ask.ask)
+app.add_typer(forget.app, name="forget")
+app.add_typer(api_keys.app, name="keys")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
