@@ -13,6 +13,7 @@ from typing import Any
 
 NONCE_HEADER = "x-lethe-nonce"
 PROOF_HEADER = "x-lethe-proof"
+SIGNATURE_HEADER = "x-lethe-signature"
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,6 +38,14 @@ def proven_boot_id(key: bytes, nonce: str, proof: str | None) -> str | None:
     if mac and hmac.compare_digest(prove(key, boot_id, nonce), f"{boot_id}.{mac}"):
         return boot_id
     return None
+
+
+def sign_nonce(key: bytes, path: str, nonce: str) -> str:
+    """The signature header's value: lets a gateway ask an engine for what only it may know.
+
+    It says nothing but that the asker holds the key, so only harmless answers may hang on it.
+    """
+    return hmac.new(key, f"lethe asks v1\0{path}\0{nonce}".encode(), hashlib.sha256).hexdigest()
 
 
 class AttestingApp:
