@@ -1,11 +1,16 @@
 """Every setting, read once from the environment (``LETHE_...``); a bad value stops the start."""
 
+import os
 import secrets
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+OF_CLIENTS = frozenset({"LETHE_URL", "LETHE_ADMIN_URL", "LETHE_API_KEY", "LETHE_ADMIN_KEY"})
+"""Variables that only the command line reads (service/cli/connection.py)."""
 
 
 class Settings(BaseSettings):
@@ -57,7 +62,18 @@ class Settings(BaseSettings):
     )
 
     audit_log: str = Field("", description="File of audit lines; empty: in the data folder.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line that is written."
+    )
+
+    @model_validator(mode="after")
+    def _no_unknown_variable(self) -> Self:
+        # A misspelt variable would leave its setting at the default without a word.
+        ours = {f"LETHE_{name.upper()}" for name in type(self).model_fields} | OF_CLIENTS
+        given = {name for name in map(str.upper, os.environ) if name.startswith("LETHE_")}
+        if unknown := sorted(given - ours):
+            raise ValueError(f"unknown setting in the environment: {', '.join(unknown)}")
+        return self
 
     @property
     def database(self) -> str:
