@@ -1,0 +1,99 @@
+"""Epochs: the numbered list of active policies, read whole and checked."""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import Connection, func, select
+
+from guards.policy import Epoch, Policy
+from models.artifact import canonical_json
+from service.store.database import Database, now_ms
+from service.store.schema import epochs, forget_requests, policies
+from service.store.sealing import Seal, SealBroken
+from service.store.state import ENFORCED
+
+_ACTIVE = [state.value for state in sorted(ENFORCED)]
+_CHUNK = 500  # bound variables of one statement
+
+
+class EpochCorrupt(ValueError):
+    """What was read is not the epoch that was written: serve nothing."""
+
+
+def newest(connection: Connection) -> int:
+    """The number of the newest epoch; 0 before the first change."""
+    query = select(func.coalesce(func.max(epochs.c.number), 0))
+    return int(connection.execute(query).scalar_one())
+
+
+def advance(connection: Connection, seal: Seal) -> int:
+    """Sign what this transaction has made active as the next epoch; its number."""
+    number = newest(connection) + 1
+    signature = _sign(seal, number, _active(connection))
+    connection.execute(
+        epochs.insert().values(number=number, signature=signature, created_at=now_ms())
+    )
+    return number
+
+
+class Epochs:
+    """Reads epochs."""
+
+    def __init__(self, database: Database, seal: Seal) -> None:
+        self._database = database
+        self._seal = seal
+
+    def newest(self) -> int:
+        """The newest number.  Raises StoreUnavailable."""
+        with self._database.reading() as connection:
+            return newest(connection)
+
+    def load(self, known: Mapping[str, Policy] | None = None) -> Epoch:
+        """The newest epoch, its policies in the order of their requests.
+
+        known: verified policies by digest, not read again.  Raises EpochCorrupt where a policy or
+        the list is not what was written, StoreUnavailable.
+        """
+        known = known or {}
+        with self._database.reading() as connection:
+            number = newest(connection)
+            signature = connection.execute(
+                select(epochs.c.signature).where(epochs.c.number == number)
+            ).scalar_one_or_none()
+            digests = _active(connection)
+            sealed = _manifests(connection, [d for d in digests if d not in known])
+        if signature != (_sign(self._seal, number, digests) if number else None):
+            raise EpochCorrupt("the list of policies is not the epoch's")
+        return Epoch(number, tuple(known.get(d) or self._open(d, sealed) for d in digests))
+
+    def _open(self, digest: str, sealed: Mapping[str, bytes]) -> Policy:
+        try:
+            policy = Policy.from_json(self._seal.open(f"policies/{digest}", sealed[digest]))
+        except (SealBroken, KeyError, ValueError, TypeError) as error:
+            raise EpochCorrupt(digest) from error
+        if policy.digest != digest:
+            raise EpochCorrupt(digest)
+        return policy
+
+
+def _active(connection: Connection) -> list[str]:
+    rows = connection.execute(
+        select(forget_requests.c.policy)
+        .where(forget_requests.c.state.in_(_ACTIVE), forget_requests.c.policy.is_not(None))
+        .order_by(forget_requests.c.seq)
+    )
+    return [row.policy for row in rows]
+
+
+def _manifests(connection: Connection, digests: list[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for first in range(0, len(digests), _CHUNK):
+        some = digests[first : first + _CHUNK]
+        rows = connection.execute(
+            select(policies.c.digest, policies.c.sealed).where(policies.c.digest.in_(some))
+        )
+        found.update((row.digest, row.sealed) for row in rows)
+    return found
+
+
+def _sign(seal: Seal, number: int, digests: Iterable[str]) -> str:
+    return seal.hash(f"epochs/{number}", canonical_json(sorted(digests)))
