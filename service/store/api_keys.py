@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from service.store.admin_acts import last_act, record_act
 from service.store.database import Database, now_ms
@@ -39,9 +39,11 @@ class ApiKeys:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, record: KeyRecord, by: str) -> None:
-        """Store a new key."""
+    def add(self, record: KeyRecord, by: str, *, keep: bool = False) -> None:
+        """Store a new key.  keep: leave one of the same id as it is, instead of failing."""
         with self._database.writing() as connection:
+            if keep and _found(connection, record.id) is not None:
+                return
             connection.execute(
                 api_keys.insert().values(
                     id=record.id,
@@ -57,8 +59,7 @@ class ApiKeys:
     def revoke(self, key_id: str, by: str) -> KeyRecord:
         """End a key; again changes nothing.  Raises UnknownApiKey."""
         with self._database.writing() as connection:
-            found = select(api_keys).where(api_keys.c.id == key_id)
-            row = connection.execute(found).one_or_none()
+            row = _found(connection, key_id)
             if row is None:
                 raise UnknownApiKey(key_id)
             if row.revoked_at is None:
@@ -66,7 +67,7 @@ class ApiKeys:
                     update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now_ms())
                 )
                 record_act(connection, by, "revoke_key", key_id)
-            return _record(connection.execute(found).one())
+            return _record(_found(connection, key_id) or row)
 
     def all(self) -> tuple[KeyRecord, ...]:
         """Every key, revoked ones too, oldest first."""
@@ -86,6 +87,10 @@ class ApiKeys:
                 connection.execute(
                     update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=at)
                 )
+
+
+def _found(connection: Connection, key_id: str) -> Row[Any] | None:
+    return connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
 
 
 def _record(row: Row[Any]) -> KeyRecord:
