@@ -8,7 +8,6 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
 OF_CLIENTS = frozenset({"LETHE_URL", "LETHE_ADMIN_URL", "LETHE_API_KEY", "LETHE_ADMIN_KEY"})
 """Variables that only the command line reads (service/cli/connection.py)."""
 
