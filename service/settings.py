@@ -89,6 +89,11 @@ class Settings(BaseSettings):
         """Where audit lines go."""
         return Path(self.audit_log) if self.audit_log else self.data_dir / "audit.jsonl"
 
+    def environment(self) -> dict[str, str]:
+        """The variables from which a child process reads these same settings."""
+        given = {name: value for name, value in self if value not in (None, "")}
+        return {f"LETHE_{name.upper()}": str(value) for name, value in given.items()}
+
     def engine_key(self) -> bytes:
         """The secret that signs edits.  Raises ValueError where a given file is too short."""
         return read_secret(self.engine_key_file or self.data_dir / "engine.key")

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,27 +16,20 @@ GATEWAY = "service.gateway.serve"
 
 
 @contextmanager
-def engine_running(
-    settings: Settings, env: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """The engine of the settings, up.  env: the variables that the settings came from.
-
-    Raises StartFailed.
-    """
+def engine_running(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The engine of the settings, up.  Raises StartFailed."""
     log = settings.data_dir / "engine.log"
-    with running(MODULES[settings.engine], log, env) as process:
+    with running(MODULES[settings.engine], log, settings.environment()) as process:
         until_up(f"{settings.engine_url}/health", process, log, ENGINE_START_S)
         yield process
 
 
 @contextmanager
-def gateway_running(
-    settings: Settings, env: Mapping[str, str] | None = None, *, ready: bool = True
-) -> Iterator[subprocess.Popen[bytes]]:
+def gateway_running(settings: Settings, *, ready: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     """The gateway, ready (or only alive).  Raises StartFailed."""
     log = settings.data_dir / "gateway.log"
     health = f"http://{settings.host}:{settings.port}/health/{'ready' if ready else 'live'}"
-    with running(GATEWAY, log, env) as process:
+    with running(GATEWAY, log, settings.environment()) as process:
         until_up(health, process, log, GATEWAY_START_S)
         yield process
 
