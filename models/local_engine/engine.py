@@ -1,6 +1,6 @@
 """A causal language model on transformers, generating token by token with a KV cache."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from models.local_engine.interventions import NONE, Interventions, Row, installed
 from models.local_engine.sampling import InvalidSampling, Sampler, Sampling
+
+_RECOMMENDABLE = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 class LocalEngine:
@@ -50,6 +52,12 @@ class LocalEngine:
         known = self._model.generation_config.eos_token_id
         ids = known if isinstance(known, list) else [known]
         return frozenset(i for i in [*ids, self.tokenizer.eos_token_id] if i is not None)
+
+    @cached_property
+    def recommended(self) -> Mapping[str, float]:
+        """Sampling parameters that the model's generation config asks for, where it does."""
+        given = self._model.generation_config.to_diff_dict()
+        return {name: given[name] for name in _RECOMMENDABLE if given.get(name) is not None}
 
     @cached_property
     def embedding_rms(self) -> float:

@@ -60,19 +60,22 @@ class StopStrings:
         self._include = include
         longest = max((len(stop) for stop in self._stops), default=1) - 1
         self._keep = 0 if include else longest
-        self._seen = longest
         self._text = ""
         self._sent = 0
 
-    def push(self, text: str) -> Stopped:
-        """Add text; what may go out now."""
-        searched = max(len(self._text) - self._seen, 0)
+    def push(self, text: str, *, search: bool = True) -> Stopped:
+        """Add text; what may go out now.  search: whether a stop string may end in this text."""
+        old = len(self._text)
         self._text += text
-        found = [(self._text.find(stop, searched), stop) for stop in self._stops]
-        ended = [(start + len(stop), start, stop) for start, stop in found if start >= 0]
-        if not text or not ended:
+        found = (
+            (start + len(stop), start, stop)
+            for stop in (self._stops if text and search else ())
+            if (start := self._text.find(stop, max(old - len(stop) + 1, 0))) >= 0
+        )
+        ended = min(found, key=lambda each: each[0], default=None)
+        if ended is None:
             return Stopped(self._out(len(self._text) - self._keep), None)
-        end, start, stop = min(ended, key=lambda each: each[0])
+        end, start, stop = ended
         return Stopped(self._out(end if self._include else start), stop)
 
     def flush(self) -> str:

@@ -1,0 +1,1 @@
+"""The in-process engine's server: the same wire as vLLM with the plugin, on transformers."""
