@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from models.artifact import ArtifactStore
 from models.chat_prompt import PromptRenderer
@@ -57,9 +57,9 @@ def create_app(settings: Settings) -> App:
 
 
 class _Item(NamedTuple):
-    """What a choice delivers: its deltas, then Ended.  index: of the choice; -1: nobody's."""
+    """What a choice delivers: its deltas, then Ended.  choice: its number; -1: nobody's."""
 
-    index: int
+    choice: int
     value: Delta | Ended
 
 
@@ -167,7 +167,7 @@ class LocalApp:
 
     async def _items(
         self, generation: Generation, receive: Receive
-    ) -> AsyncIterator[tuple[int, Delta]]:
+    ) -> AsyncGenerator[tuple[int, Delta], None]:
         """The deltas of all choices as they come.
 
         Raises ClientGone or GenerationFailed.  Closing it ends the generations.
@@ -186,7 +186,7 @@ class LocalApp:
                 if item is _GONE:
                     raise ClientGone
                 if isinstance(item.value, Delta):
-                    yield item.index, item.value
+                    yield item.choice, item.value
                 elif item.value.failed:
                     raise GenerationFailed
                 else:
@@ -200,8 +200,7 @@ class LocalApp:
 def _deliver(
     loop: asyncio.AbstractEventLoop,
     queue: "asyncio.Queue[_Item]",
-    index: int,
+    choice: int,
     value: Delta | Ended,
 ) -> None:
-    put: Callable[[Any], None] = queue.put_nowait
-    loop.call_soon_threadsafe(put, _Item(index, value))
+    loop.call_soon_threadsafe(queue.put_nowait, _Item(choice, value))

@@ -17,7 +17,7 @@ def serve(settings: Settings) -> None:
     if address.scheme != "http" or address.hostname is None:
         raise ValueError("LETHE_ENGINE_URL must be http://host:port")
     uvicorn.run(
-        create_app(settings),  # type: ignore[arg-type]  # plain ASGI, typed with mappings
+        create_app(settings),
         host=address.hostname,
         port=address.port or 80,
         access_log=False,
