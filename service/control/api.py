@@ -1,21 +1,24 @@
 """The admin plane: forget requests and API keys over REST."""
 
-from typing import TYPE_CHECKING
-
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 
 from service.audit import AuditLog
+from service.control.activation import Activation
+from service.control.authentication import Authentication
+from service.control.error_handlers import install_error_handlers
+from service.control.forget_routes import ForgetRoutes, forget_router
+from service.control.key_routes import KeyRoutes, key_router
 from service.control.keys import KeyRing
 from service.control.replica import Replica
 from service.settings import Settings
+from service.store.store import Store
 
-if TYPE_CHECKING:
-    from service.store.store import Store
+__all__ = ["admin_router", "install_error_handlers"]
 
 
 def admin_router(
     *,
-    store: "Store",
+    store: Store,
     settings: Settings,
     keys: KeyRing,
     replica: Replica | None,
@@ -24,10 +27,11 @@ def admin_router(
     """``/v1/forget_requests`` and ``/v1/api_keys``.  Admin keys only.
 
     replica: this process's own, which is woken at once; None in a process that serves no data.
+    The app that includes it calls ``install_error_handlers``.
     """
-    raise NotImplementedError
-
-
-def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of the app, FastAPI's own too, an answer in OpenAI's shape."""
-    raise NotImplementedError
+    admin = Authentication(keys, "admin")
+    activation = Activation(store, settings.lease_s, replica)
+    router = APIRouter()
+    router.include_router(forget_router(ForgetRoutes(store, settings, activation, audit), admin))
+    router.include_router(key_router(KeyRoutes(store, settings, keys, audit), admin))
+    return router

@@ -22,7 +22,7 @@ from service.store.store import Store
 Plane = Literal["data", "admin"]
 EVERY_TENANT = "*"
 
-REFRESH_S = 0.25  # how old the known keys may get: a revocation takes effect within it
+REFRESH_S = 0.5  # how old the known keys may get: a revocation takes effect within it
 USE_INTERVAL_S = 60.0  # how exact "last used" is
 _PREFIX: Mapping[Plane, str] = {"data": "lethe_sk_", "admin": "lethe_ak_"}
 _ID_BYTES, _SECRET_BYTES = 10, 32
@@ -129,7 +129,7 @@ class KeyRing:
     def _write_use(self) -> None:
         used, self._used = self._used, {}
         if used:
-            self._store.api_keys.note_use(used)
+            self._store.api_keys.note_use(dict(used))  # others may still be writing into it
 
 
 def ensure_bootstrap_keys(store: Store, data_dir: Path) -> Path:

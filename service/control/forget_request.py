@@ -1,0 +1,166 @@
+"""A forget request as the API takes it and gives it back."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
+
+from service.control.subject import MAX_NAME, check_name
+from service.store.forget_requests import ForgetRecord
+from service.store.state import ENFORCED, TRANSITIONS, State, TransitionRefused, step
+
+__all__ = [
+    "ENFORCED",
+    "TRANSITIONS",
+    "ForgetRequest",
+    "ForgetRequestView",
+    "State",
+    "TransitionRefused",
+    "step",
+]
+
+MAX_ALIASES = 64
+MAX_EXAMPLES = 64
+MAX_TEXT = 2_000
+MAX_SCOPE = 64
+LONGEST = timedelta(days=36_525)
+
+Strategy = Literal["auto", "pretend_never_knew"]
+Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(check_name)]
+Scoped = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}\Z")]
+
+
+def _text(value: str) -> str:
+    if not any(char.isalnum() for char in value):
+        raise ValueError("must contain letters or digits")
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    return value
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_text)]
+
+
+def in_future(value: datetime) -> datetime:
+    """The time, if it lies ahead.  Raises ValueError."""
+    now = datetime.now(UTC)
+    if not now < value <= now + LONGEST:
+        raise ValueError("must lie in the future, at most 100 years ahead")
+    return value
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class QuestionAnswer(_Closed):
+    """A question that must be caught, and the answer that must not be given."""
+
+    question: Text
+    answer: Text
+
+
+class Scope(_Closed):
+    """Where a request applies; an empty list means everywhere."""
+
+    tenants: list[Scoped] = Field(default_factory=list, max_length=MAX_SCOPE)
+    models: list[Scoped] = Field(default_factory=list, max_length=MAX_SCOPE)
+
+
+class ForgetRequest(_Closed):
+    """What is to be forgotten.  Unknown fields are refused."""
+
+    subject: Name = Field(description="The name by which it is known.")
+    aliases: list[Name] = Field(
+        default_factory=list, max_length=MAX_ALIASES, description="Other names of it."
+    )
+    examples: list[Text | QuestionAnswer] = Field(
+        default_factory=list,
+        max_length=MAX_EXAMPLES,
+        description="Texts or questions like those to be caught when no name is in them.",
+    )
+    retain_examples: list[Text | QuestionAnswer] = Field(
+        default_factory=list,
+        max_length=MAX_EXAMPLES,
+        description="What must keep working; used when the policy is compiled.",
+    )
+    scope: Scope = Field(default_factory=Scope)
+    legal_basis: Text | None = Field(None, description="For the record.")
+    expires_at: Annotated[AwareDatetime, AfterValidator(in_future)] | None = Field(
+        None, description="When to stop forgetting: RFC 3339 with offset, or Unix seconds."
+    )
+    strategy: Strategy = "auto"
+
+    def content(self) -> dict[str, Any]:
+        """What the store seals: everything but what it needs in the clear."""
+        return self.model_dump(mode="json", exclude={"expires_at", "strategy"})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Subject and aliases, the subject first, each once."""
+        return tuple(dict.fromkeys((self.subject, *self.aliases)))
+
+    @property
+    def example_texts(self) -> tuple[str, ...]:
+        """What a prompt is compared with.  Of a pair the question: prompts are like questions."""
+        texts = (e if isinstance(e, str) else e.question for e in self.examples)
+        return tuple(dict.fromkeys(texts))
+
+
+class Enforced(BaseModel):
+    """epoch: from which on the present state holds.  since: when that was known everywhere."""
+
+    epoch: int
+    since: datetime | None
+
+
+class ForgetRequestView(BaseModel):
+    """A stored request.  Once it is over, nothing of what was asked is left: those are null."""
+
+    id: str
+    object: Literal["forget_request"] = "forget_request"
+    state: State
+    subject: str | None = None
+    aliases: list[str] | None = None
+    examples: list[str | QuestionAnswer] | None = None
+    retain_examples: list[str | QuestionAnswer] | None = None
+    scope: Scope | None = None
+    legal_basis: str | None = None
+    strategy: str
+    policy: str | None = Field(description="Digest of the policy that enforces, or enforced, it.")
+    expires_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    enforced: Enforced
+
+    @staticmethod
+    def of(record: ForgetRecord) -> "ForgetRequestView":
+        """The view of a stored record."""
+        return ForgetRequestView(
+            **(record.content or {}),
+            id=record.id,
+            state=record.state,
+            strategy=record.strategy,
+            policy=record.policy,
+            expires_at=moment(record.expires_at),
+            created_at=moment(record.created_at),
+            updated_at=moment(record.updated_at),
+            enforced=Enforced(epoch=record.epoch, since=moment(record.enforced_at)),
+        )
+
+
+def moment(unix_ms: int | None) -> Any:
+    """A stored time as the API shows it."""
+    return None if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC)
+
+
+def unix_ms(value: datetime | None) -> int | None:
+    """A time of the API as it is stored."""
+    return None if value is None else round(value.timestamp() * 1000)

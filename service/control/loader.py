@@ -1,0 +1,98 @@
+"""Loading an epoch: read, verify and build, on a thread of its own."""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from guards.policy import Epoch, Policy
+from guards.rules import Rules
+from models.encoder import Encoder, EncoderUnavailable
+from service.control.fence import FenceReason
+from service.store.epochs import EpochCorrupt
+from service.store.store import Store, StoreUnavailable
+
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.25, 5.0
+
+log = logging.getLogger(__name__)
+
+EncoderLoader = Callable[[], Encoder]
+BuildRules = Callable[[Epoch, Encoder, Rules | None], Rules]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An epoch and what was built from it.  policies: the verified ones by digest."""
+
+    number: int
+    policies: Mapping[str, Policy]
+    rules: Rules
+
+
+class LoadFailed(RuntimeError):
+    """The newest epoch could not be loaded."""
+
+    def __init__(self, reason: FenceReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Loader:
+    """Loads one epoch at a time.  Driven by one thread."""
+
+    def __init__(self, store: Store, load_encoder: EncoderLoader, build: BuildRules) -> None:
+        self._store = store
+        self._load_encoder = load_encoder
+        self._build = build
+        self._encoder: Encoder | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="lethe-rules")
+        self._under_way: Future[Loaded] | None = None
+        self._not_before = 0.0
+        self._retry_s = _FIRST_RETRY_S
+
+    def begin(self, previous: Loaded | None, now: float, done: Callable[[], object]) -> None:
+        """Start loading the newest epoch, unless that is under way or it is too early to retry.
+
+        previous: what it may share.  done: called from another thread when ``result`` is ready.
+        """
+        if self._under_way is None and now >= self._not_before:
+            self._under_way = self._worker.submit(self._load, previous)
+            self._under_way.add_done_callback(lambda _: done())
+
+    def result(self, now: float) -> Loaded | None:
+        """What was loaded, once; None while nothing is ready.
+
+        Raises LoadFailed, StoreUnavailable; the next try then waits a little, longer each time.
+        """
+        if self._under_way is None or not self._under_way.done():
+            return None
+        finished, self._under_way = self._under_way, None
+        try:
+            loaded = finished.result()
+        except (LoadFailed, StoreUnavailable):
+            self._not_before = now + self._retry_s
+            self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+            raise
+        self._retry_s = _FIRST_RETRY_S
+        return loaded
+
+    def close(self) -> None:
+        """Begin nothing more; what is under way ends by itself."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, previous: Loaded | None) -> Loaded:
+        try:
+            encoder = self._encoder = self._encoder or self._load_encoder()
+            epoch = self._store.epochs.load(previous.policies if previous else {})
+            rules = self._build(epoch, encoder, previous.rules if previous else None)
+        except StoreUnavailable:
+            raise
+        except EncoderUnavailable:
+            raise LoadFailed(FenceReason.ENCODER_UNAVAILABLE) from None
+        except EpochCorrupt:
+            raise LoadFailed(FenceReason.POLICY_CORRUPT) from None
+        except Exception as error:  # noqa: BLE001 - the worker's boundary: the replica is fenced
+            # The kind of error only: its text could quote what is to be forgotten.
+            log.error("rules_build_failed kind=%s", type(error).__name__)
+            raise LoadFailed(FenceReason.BUILD_FAILED) from None
+        return Loaded(epoch.number, {policy.digest: policy for policy in epoch.policies}, rules)
