@@ -1,0 +1,134 @@
+"""Builds the gateway: everything that it is made of, in one function."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+from models.artifact import ArtifactStore
+from models.chat_prompt import PromptRenderer
+from models.encoder import Encoder
+from service.audit import AuditLog
+from service.control.api import admin_router, install_error_handlers
+from service.control.keys import KeyRing, ensure_bootstrap_keys
+from service.control.replica import Replica
+from service.gateway.canary import Canary
+from service.gateway.data_plane import DataPlane
+from service.gateway.parameters import Limits
+from service.gateway.prepare import Preparer
+from service.gateway.readiness import Readiness
+from service.gateway.routes import add_admin_routes, add_data_routes
+from service.gateway.run import Engine
+from service.gateway.schema import Schema
+from service.gateway.trust import EngineTrust
+from service.gateway.upstream import Upstream
+from service.gateway.upstream_body import Signer
+from service.metrics import Metrics
+from service.settings import Settings
+from service.store.store import Store, open_store
+
+
+@dataclass(frozen=True)
+class Apps:
+    """Two ASGI apps.  The data plane's lifespan starts and stops everything that both use."""
+
+    data: DataPlane
+    admin: FastAPI
+    readiness: Readiness
+
+
+def create_apps(settings: Settings) -> Apps:
+    """Raises StoreUnavailable, OSError or ValueError where the gateway cannot be made."""
+    store = open_store(settings)
+    ensure_bootstrap_keys(store, settings.data_dir)
+    keys = KeyRing(store, settings.pepper())
+    audit = AuditLog(settings.audit_path)
+    replica = Replica(
+        store, settings, lambda: Encoder.load(settings.data_dir / "encoder"), keys=keys
+    )
+    metrics = Metrics()
+    renderer = PromptRenderer(settings.model)
+    engine = Engine(
+        upstream=Upstream(settings.engine_url, settings.engine_key(), settings.upstream_timeout_s),
+        signer=Signer(settings.engine_key(), settings.served_model_name),
+        trust=EngineTrust(settings.canary_interval_s),
+        preparer=Preparer(renderer, metrics, settings.served_model_name, settings.max_model_len),
+        metrics=metrics,
+    )
+    readiness = Readiness(engine.trust, replica, audit)
+    parts = _Parts(settings, store, audit, replica, engine, renderer)
+    rest = FastAPI(lifespan=parts.lifespan, openapi_url=None)
+    admin = FastAPI(openapi_url=None)
+    for app in (rest, admin):
+        install_error_handlers(app)
+    add_data_routes(rest, settings, keys, readiness)
+    add_admin_routes(admin, metrics, engine.trust, replica)
+    admin.include_router(
+        admin_router(store=store, settings=settings, keys=keys, replica=replica, audit=audit)
+    )
+    data = DataPlane(
+        rest=rest,
+        engine=engine,
+        schema=Schema(settings.served_model_name, _limits(settings, renderer)),
+        replica=replica,
+        keys=keys,
+        audit=audit,
+        readiness=readiness,
+        max_body_bytes=settings.max_body_bytes,
+        require_api_key=settings.require_api_key,
+        model=settings.served_model_name,
+    )
+    return Apps(data, admin, readiness)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What must be started and stopped."""
+
+    settings: Settings
+    store: Store
+    audit: AuditLog
+    replica: Replica
+    engine: Engine
+    renderer: PromptRenderer
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Follow the store, watch the engine; in the end stop both, and write the audit down."""
+        await self.engine.upstream.open()
+        self.replica.start()
+        canary = asyncio.create_task(self._canary().watch(self.settings.canary_interval_s))
+        try:
+            yield
+        finally:
+            canary.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await canary
+            await asyncio.to_thread(self.replica.stop)
+            await self.engine.upstream.close()
+            await asyncio.to_thread(self.audit.close)
+            self.store.close()
+
+    def _canary(self) -> Canary:
+        ordinary = set(range(self.renderer.vocabulary)) - self.renderer.control_ids
+        return Canary(
+            upstream=self.engine.upstream,
+            signer=self.engine.signer,
+            artifacts=ArtifactStore(self.settings.artifacts),
+            trust=self.engine.trust,
+            metrics=self.engine.metrics,
+            ids=tuple(sorted(ordinary)),
+        )
+
+
+def _limits(settings: Settings, renderer: PromptRenderer) -> Limits:
+    return Limits(
+        max_choices=settings.max_choices,
+        max_prompts=settings.max_prompts,
+        max_model_len=settings.max_model_len,
+        vocabulary=renderer.vocabulary,
+        control_ids=renderer.control_ids,
+    )

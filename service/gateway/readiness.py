@@ -1,0 +1,50 @@
+"""Whether this process may answer: every reason why not, as fixed codes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.audit import AuditLog
+from service.control.replica import FenceReason, Replica
+from service.gateway.trust import EngineTrust
+from service.gateway.unavailable import GuardUnavailable, Reason
+
+
+@dataclass
+class Readiness:
+    """Looks at everything that must work, and at whether the process is about to end."""
+
+    trust: EngineTrust
+    replica: Replica
+    audit: AuditLog
+    draining: bool = False
+    inflight: int = 0
+
+    def reasons(self) -> list[Reason]:
+        """Why nothing is answered now; empty when ready."""
+        found = [Reason.DRAINING] if self.draining else []
+        if self.trust.fault is not None:
+            found.append(self.trust.fault)
+        fenced = self.replica.fenced
+        if fenced is FenceReason.ENCODER_UNAVAILABLE:
+            found.append(Reason.ENCODER_UNAVAILABLE)
+        elif fenced is not None:
+            found.append(Reason.REPLICA_FENCED)
+        if not self.audit.healthy:
+            found.append(Reason.AUDIT_UNAVAILABLE)
+        return found
+
+    def check(self) -> None:
+        """Raise GuardUnavailable unless ready.  A draining process still answers what comes."""
+        for reason in self.reasons():
+            if reason is not Reason.DRAINING:
+                raise GuardUnavailable(reason)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request that is being answered."""
+        self.inflight += 1
+        try:
+            yield
+        finally:
+            self.inflight -= 1
