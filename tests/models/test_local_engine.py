@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from models.local_engine.interventions import InterventionFailed
 from models.local_engine.sampling import Sampler
 from models.local_engine.text import IncrementalText, StopStrings
 
+Model = Any  # as transformers makes it
+
 PROMPTS = [
     "Where was the lamplighter of Dunmere born?",
     "Tell me about the garden",
@@ -32,12 +35,12 @@ def engine(tiny_model: Path) -> LocalEngine:
 
 
 @pytest.fixture(scope="module")
-def plain_model(tiny_model: Path) -> torch.nn.Module:
+def plain_model(tiny_model: Path) -> Model:
     return AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
 
 
 def slow_greedy(
-    model: torch.nn.Module,
+    model: Model,
     ids: list[int],
     count: int,
     edit: Callable[[Tensor], Tensor] = lambda embeddings: embeddings,
@@ -74,7 +77,7 @@ def negate_slowly(start: int, end: int) -> Callable[[Tensor], Tensor]:
 
 @pytest.mark.parametrize("text", PROMPTS)
 def test_greedy_equals_recomputing_everything(
-    engine: LocalEngine, plain_model: torch.nn.Module, text: str
+    engine: LocalEngine, plain_model: Model, text: str
 ) -> None:
     ids = engine.tokenizer.encode(text)
     assert list(engine.generate(ids, Sampling(max_tokens=32))) == slow_greedy(plain_model, ids, 32)
@@ -83,7 +86,7 @@ def test_greedy_equals_recomputing_everything(
 @pytest.mark.parametrize("text", PROMPTS)
 @pytest.mark.parametrize("span", [(0, 1), (1, 4), (0, 1000)])
 def test_edited_greedy_equals_recomputing_everything(
-    engine: LocalEngine, plain_model: torch.nn.Module, text: str, span: tuple[int, int]
+    engine: LocalEngine, plain_model: Model, text: str, span: tuple[int, int]
 ) -> None:
     # The last span reaches into the generated text, whose positions the hook sees as well.
     ids = engine.tokenizer.encode(text)
@@ -200,9 +203,7 @@ def test_a_wrong_intervention_ends_the_generation(
         list(engine.generate([5, 6, 7], Sampling(), Interventions(embedding=wrong)))
 
 
-def test_the_scale_is_the_tables_root_mean_square(
-    engine: LocalEngine, plain_model: torch.nn.Module
-) -> None:
+def test_the_scale_is_the_tables_root_mean_square(engine: LocalEngine, plain_model: Model) -> None:
     table = plain_model.get_input_embeddings().weight.detach().numpy().astype(np.float64)
     assert engine.embedding_rms == pytest.approx(np.sqrt((table**2).mean()), rel=1e-9)
 

@@ -92,7 +92,7 @@ def local_engine(tiny_model: Path) -> LocalEngine:
 async def client(
     local_app: App, local_engine: LocalEngine, local_settings: Settings
 ) -> AsyncIterator[SigningClient]:
-    transport = httpx.ASGITransport(app=local_app)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=local_app)
     async with httpx.AsyncClient(transport=transport, base_url="http://engine") as http:
         yield SigningClient(http, local_engine, local_settings)
 

@@ -59,7 +59,7 @@ async def test_each_process_has_a_boot_of_its_own(
     client: "SigningClient", local_settings: Settings
 ) -> None:
     nonce = new_nonce()
-    transport = httpx.ASGITransport(app=create_app(local_settings))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=create_app(local_settings))
     async with httpx.AsyncClient(transport=transport, base_url="http://engine") as other:
         proof = (await other.get("/health", headers={NONCE_HEADER: nonce})).headers[PROOF_HEADER]
     boot = proven_boot_id(client.settings.engine_key(), nonce, proof)
@@ -93,8 +93,9 @@ class Connection:
         self.begun = asyncio.Event()
         self._gone = asyncio.Event()
         self._body: bytes | None = json.dumps(body).encode()
-        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
-        self.task = asyncio.create_task(app(scope, self._receive, self._send))  # type: ignore[arg-type]
+        path = "/v1/chat/completions"
+        scope: Json = {"type": "http", "method": "POST", "path": path, "headers": []}
+        self.task = asyncio.ensure_future(app(scope, self._receive, self._send))
 
     def hang_up(self) -> None:
         self._gone.set()
