@@ -7,9 +7,7 @@ and a readable summary beside it.
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,9 +21,9 @@ import httpx
 from openai import AsyncOpenAI
 
 from benchmarks.endpoint import CHAT, COMPLETIONS, WAYS, ask, ask_all, quantile
+from benchmarks.stock_vllm import stock_vllm
 from models.demo.corpus import Probe, held_out_probes, near_miss_probes
 from models.demo.world import Person, World, make_world, plain
-from service.cli.processes import end, until_up
 from service.cli.stack import bootstrap_key, engine_running, gateway_running
 from service.settings import Settings
 
@@ -45,27 +43,11 @@ def leaks(probe: Probe, answer: str) -> bool:
 
 
 @contextmanager
-def stock_vllm(model: Path, folder: Path) -> Iterator[AsyncOpenAI]:
-    """vLLM without any plugin, serving the model under its folder's name."""
-    port = free_port()
-    log = folder / f"stock-{model.name}.log"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", "demo", "--port", str(port), "--dtype", "float32"]
-    command += ["--max-model-len", "1024", "--host", "127.0.0.1"]
-    env = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_PLUGINS": ""}
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  (our own command line)
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, **env},
-        )
-    try:
-        until_up(f"http://127.0.0.1:{port}/health", process, log, 600)
-        yield AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="-", max_retries=0)
-    finally:
-        end(process)
+def stock(name: str, folder: Path) -> Iterator[AsyncOpenAI]:
+    """vLLM without any plugin, serving the demo model or its twin."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with stock_vllm(WEIGHTS / name, url, folder / f"stock-{name}.log"):
+        yield AsyncOpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
 
 
 @dataclass(frozen=True)
@@ -158,14 +140,14 @@ async def acceptance(folder: Path) -> dict[str, Any]:
     """Everything, in one run."""
     world = make_world()
     probes, near = held_out_probes(world, world.forgotten), near_miss_probes(world)
-    with stock_vllm(WEIGHTS / "demo", folder) as client:
+    with stock("demo", folder) as client:
         knew = await ask_all(client, "demo", probes, CHAT, "stock vLLM, forget probes")
         knew_text = await ask_all(client, "demo", probes, COMPLETIONS, "stock vLLM, forget probes")
-        stock = {
+        before = {
             way: await ask_all(client, "demo", near, way, "stock vLLM, near misses")
             for way in (CHAT, COMPLETIONS)
         }
-    with stock_vllm(WEIGHTS / "demo-never-knew", folder) as client:
+    with stock("demo-never-knew", folder) as client:
         never = await ask_all(client, "demo", probes, CHAT, "never-knew twin")
         never_text = await ask_all(client, "demo", probes, COMPLETIONS, "never-knew twin")
     with lethe(folder / "lethe") as system:
@@ -205,13 +187,13 @@ async def acceptance(folder: Path) -> dict[str, Any]:
         },
         "near misses": len(near),
         "near misses identical to stock vLLM": {
-            way.name: _same(kept[way], stock[CHAT if way.chat else COMPLETIONS]) for way in WAYS
+            way.name: _same(kept[way], before[CHAT if way.chat else COMPLETIONS]) for way in WAYS
         },
         "near misses that differ": [
-            {"family": probe.family, "prompt": probe.prompt, "stock": before, "lethe": after}
+            {"family": probe.family, "prompt": probe.prompt, "stock": theirs, "lethe": ours}
             for way in (CHAT, COMPLETIONS)
-            for probe, before, after in zip(near, stock[way], kept[way], strict=True)
-            if before != after
+            for probe, theirs, ours in zip(near, before[way], kept[way], strict=True)
+            if theirs != ours
         ],
         "enforcement": timing,
         "side by side": [

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,13 +20,13 @@ class StartFailed(RuntimeError):
 
 @contextmanager
 def running(
-    module: str, log: Path, env: Mapping[str, str] | None = None
+    module: str, log: Path, env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m module` in its own process group, its output in a log; all of it ends with us."""
+    """`python -m module ...` in its own process group, its output in a log; all of it ends with us."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen(  # noqa: S603  (our own module, no shell)
-            [sys.executable, "-m", module],
+        process = subprocess.Popen(  # noqa: S603  (no shell)
+            [sys.executable, "-m", module, *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
