@@ -23,6 +23,7 @@ LEET = {
 SYMBOLS = frozenset(c for c in LEET if not c.isalnum())
 # One class for letters that a digit or symbol may mean alike: l and i share "1", b and g share "6".
 _CANONICAL = str.maketrans("0123456789lb@$!|+€£¡", "oizeasgtggigasiiteii")
+ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 _WITHOUT_STROKE = {
     "ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "ȷ": "j", "æ": "ae",
     "œ": "oe", "þ": "th", "ŋ": "n", "ɫ": "l",

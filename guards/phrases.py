@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from guards.normaliser import BLANK_GAP, LEET, NO_GAP, canonical, script, sign
+from guards.normaliser import BLANK_GAP, LEET, NO_GAP, ROT13, canonical, script, sign
 
 Turn = Literal["plain", "reversed", "words reversed", "rot13"]
 TURNS: tuple[Turn, ...] = ("plain", "reversed", "words reversed", "rot13")
@@ -15,7 +15,6 @@ TURNED_LENGTH = 8  # letters from which a phrase is sought backwards and in rot1
 SPELLED_LENGTH = 4  # from which it may be spelled out: "V-o-r-n"
 BROKEN_LENGTH = 6  # from which its words may be broken by marks, or touch a digit: "Vor*n"
 SCATTERED_LENGTH = 12  # from which blanks may stand anywhere: "Vo rn Castel lane"
-_ROT13 = str.maketrans("abcdefghijklmnopqrstuvwxyz", "nopqrstuvwxyzabcdefghijklm")
 
 
 class Letter(NamedTuple):
@@ -69,7 +68,7 @@ class Phrase:
         if turn == "plain":
             return self
         if turn == "rot13":
-            return Phrase(self.policy, tuple(u.translate(_ROT13) for u in self.units), self.breaks)
+            return Phrase(self.policy, tuple(u.translate(ROT13) for u in self.units), self.breaks)
         if turn == "reversed":
             size = len(self.units)
             return Phrase(self.policy, self.units[::-1], frozenset(size - b for b in self.breaks))

@@ -1,19 +1,32 @@
 """What a replica serves: one epoch, with everything that was built from it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Self
 
-from guards.case import Case
-from guards.policy import Epoch
+from guards.case import Case, Match
+from guards.examples import ExampleIndex
+from guards.phrase_index import PhraseIndex
+from guards.points import Guard
+from guards.policy import Epoch, Policy
+from guards.registry import build as build_guard
+from guards.router import Router
 from guards.text_filter import TextFilter
-from models.encoder import Encoder
+from models.encoder import Encoder, EncoderUnavailable
+
+MANY_SEGMENTS = 8
 
 
 @dataclass(frozen=True)
 class Rules:
-    """One epoch, ready to decide.  Immutable; safe for many threads."""
+    """One epoch, ready to decide.  Immutable; safe for many threads.
+
+    guards: what enforces each policy, by digest.
+    """
 
     epoch: int
+    router: Router
+    guards: Mapping[str, tuple[Guard, ...]]
 
     @classmethod
     def build(
@@ -28,23 +41,74 @@ class Rules:
         Raises ValueError, KeyError or TypeError for a policy that cannot be enforced, and
         EncoderUnavailable where a policy has examples and there is no encoder.
         """
-        raise NotImplementedError
+        wanted = {policy.digest: policy for policy in epoch.policies}
+        if previous is None:
+            router = Router(PhraseIndex(), ExampleIndex(example_threshold), {}, encoder)
+            previous = cls(epoch.number, router, {})
+        added = [policy for digest, policy in wanted.items() if digest not in previous.guards]
+        removed = frozenset(previous.guards.keys() - wanted.keys())
+        guards = {d: g for d, g in previous.guards.items() if d not in removed}
+        guards.update((policy.digest, _guards_of(policy)) for policy in added)
+        router = _changed(previous.router, added, removed, encoder)
+        return cls(epoch.number, router, guards)
+
+    @property
+    def fragmented(self) -> bool:
+        """Whether ``compacted`` is worth its time."""
+        index = self.router.phrases
+        return len(index.segments) > MANY_SEGMENTS or 4 * len(index.dead) > len(self.guards) + 16
+
+    def compacted(self) -> Self:
+        """The same rules with the index merged: seconds of work at 100,000 policies."""
+        router = self.router
+        router = replace(
+            router, phrases=router.phrases.compacted(), examples=router.examples.compacted()
+        )
+        return replace(self, router=router)
 
     def decide(self, case: Case) -> Case:
-        """Route the prompt and let each matched policy's guards decide, in order."""
-        raise NotImplementedError
+        """Route the prompt and let each matched policy's guards decide, in order.
 
-    def text_filter(self, tenant: str, model: str) -> TextFilter:
-        """A fresh filter for one answer (of one choice)."""
-        raise NotImplementedError
+        Raises EncoderUnavailable where examples are in scope and cannot be compared.
+        """
+        for match in self.router.route(case.prompt, case.tenant, case.model):
+            case = self._applied(case, match)
+        return case
 
     def escalated(self, case: Case, policy: str) -> Case:
         """The case as if all of the prompt's content had touched the policy (digest).
 
-        For a second attempt after the text filter caught something.  Raises KeyError.
+        For a second attempt after the text filter caught something.  Raises KeyError for a policy
+        that is not of this epoch.
         """
-        raise NotImplementedError
+        return self._applied(case, Match(policy, 1.0, case.prompt.content, "output"))
 
-    def compacted(self) -> Self:
-        """The same rules with the index merged: seconds of work at 100,000 policies."""
-        raise NotImplementedError
+    def text_filter(self, tenant: str, model: str) -> TextFilter:
+        """A fresh filter for one answer (of one choice)."""
+        phrases = self.router.phrases
+        return TextFilter(phrases.output_lists(tenant, model), phrases.dead)
+
+    def _applied(self, case: Case, match: Match) -> Case:
+        guards = self.guards[match.policy]
+        case = case.matched(match)
+        for guard in guards:
+            case = guard.on_prompt(case, match)
+        return case
+
+
+def _guards_of(policy: Policy) -> tuple[Guard, ...]:
+    return tuple(build_guard(spec) for spec in policy.guards)
+
+
+def _changed(
+    router: Router, added: list[Policy], removed: frozenset[str], encoder: Encoder | None
+) -> Router:
+    with_examples = {d: p for d, p in router.with_examples.items() if d not in removed}
+    new = [policy for policy in added if policy.examples]
+    with_examples.update((policy.digest, policy) for policy in new)
+    examples = router.examples
+    if encoder is not None:
+        examples = examples.changed(new, removed, encoder)
+    elif with_examples:
+        raise EncoderUnavailable("a policy has examples, and there is no encoder")
+    return Router(router.phrases.changed(added, removed), examples, with_examples, encoder)

@@ -1,6 +1,6 @@
 """The filter on what a model writes: nothing leaves that could still become a protected phrase."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from guards.case import Case, Match
@@ -37,7 +37,9 @@ class TextFilter:
     every reading goes character by character.
     """
 
-    def __init__(self, lists: Sequence[PhraseList]) -> None:
+    def __init__(self, lists: Sequence[PhraseList], dead: Set[str] = frozenset()) -> None:
+        """lists: the phrases.  dead: policies in them that no longer count."""
+        self._dead = dead
         self.caught: Catch | None = None
         self._lists = [x for x in lists if x.keys]
         self._held = ""
@@ -62,11 +64,8 @@ class TextFilter:
         for char in delta:
             index = self._read
             self._read += 1
-            hits = [
-                hit
-                for placed in self._surrogates.read(Placed(char, index, index + 1))
-                for hit in self._hits(placed)
-            ]
+            placed = self._surrogates.read(Placed(char, index, index + 1))
+            hits = self._counted(hit for p in placed for hit in self._hits(p))
             if hits:
                 return self._catch(hits)
         return self._release(self._hold())
@@ -79,7 +78,11 @@ class TextFilter:
         hits += self._escapes.finish(self._walk)
         hits += self._walk.finish()
         hits += [hit for stretch in self._stretches for hit in stretch.finish()]
+        hits = self._counted(hits)
         return self._catch(hits) if hits else self._release(self._read)
+
+    def _counted(self, hits: Iterable[Hit]) -> list[Hit]:
+        return [hit for hit in hits if hit.policy not in self._dead]
 
     def _hits(self, placed: Placed) -> list[Hit]:
         hits = self._escapes.read(placed, self._walk)  # first, since it may copy the walk so far
