@@ -22,7 +22,7 @@ class StartFailed(RuntimeError):
 def running(
     module: str, log: Path, env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m module ...` in its own process group, its output in a log; all of it ends with us."""
+    """`python -m module ...` in its own process group, output in a log; all of it ends with us."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  (no shell)

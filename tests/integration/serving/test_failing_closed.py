@@ -34,7 +34,7 @@ def refusal(serving: Serving, question: str, *, stream: bool = False) -> tuple[i
     messages = [{"role": "user", "content": question}]
     create = serving.client.chat.completions.create
     with pytest.raises(openai.APIStatusError) as caught:
-        create(model="demo", messages=messages, stream=stream)  # type: ignore[call-overload]
+        create(model="demo", messages=messages, stream=stream)  # type: ignore[arg-type]
     return caught.value.status_code, caught.value.body
 
 
