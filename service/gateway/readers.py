@@ -1,5 +1,6 @@
 """Readers of one parameter's value: each says in words what it accepts, and accepts just that."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +114,7 @@ def list_of(item: Reader, most: int) -> Reader:
 
 def only(*neutral: Json) -> Reader:
     """Nothing but values that change nothing: everything else is not allowed here."""
-    shown = {True: "true", False: "false"}
-    words = " or ".join(["absent", *(shown.get(v, repr(v)) if v != [] else "[]" for v in neutral)])
+    words = " or ".join(["absent", *(json.dumps(value) for value in neutral)])
 
     def read(value: Json) -> None:
         if not any(type(value) is type(each) and value == each for each in neutral):
