@@ -56,6 +56,8 @@ def refusal(errors: Sequence[Any], value: Any = None) -> ApiError:
         return invalid(param, "Unknown field.", "unknown_field")
     if first["type"] == "missing":
         return invalid(param, "This field is required.", "missing_field")
+    if first["type"] in ("model_type", "dict_type"):
+        return invalid(param, "This must be a JSON object.", "invalid_value")
     return invalid(param, f"Invalid value: {message[:1].lower()}{message[1:]}.", "invalid_value")
 
 

@@ -8,10 +8,13 @@ from pydantic import (
     AwareDatetime,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     StringConstraints,
+    Tag,
 )
 
+from service.control.listing import Identified
 from service.control.subject import MAX_NAME, check_name
 from service.store.forget_requests import ForgetRecord
 from service.store.state import ENFORCED, TRANSITIONS, State, TransitionRefused, step
@@ -34,7 +37,7 @@ LONGEST = timedelta(days=36_525)
 
 Strategy = Literal["auto", "pretend_never_knew"]
 Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(check_name)]
-Scoped = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}\Z")]
+Scoped = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
 
 
 def _text(value: str) -> str:
@@ -67,6 +70,17 @@ class QuestionAnswer(_Closed):
     answer: Text
 
 
+def _kind_of_example(value: Any) -> str:
+    return "text" if isinstance(value, str) else "pair"
+
+
+# Told apart before they are checked, so that an error is about the one that was meant.
+Example = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[QuestionAnswer, Tag("pair")],
+    Discriminator(_kind_of_example),
+]
+
+
 class Scope(_Closed):
     """Where a request applies; an empty list means everywhere."""
 
@@ -81,12 +95,12 @@ class ForgetRequest(_Closed):
     aliases: list[Name] = Field(
         default_factory=list, max_length=MAX_ALIASES, description="Other names of it."
     )
-    examples: list[Text | QuestionAnswer] = Field(
+    examples: list[Example] = Field(
         default_factory=list,
         max_length=MAX_EXAMPLES,
         description="Texts or questions like those to be caught when no name is in them.",
     )
-    retain_examples: list[Text | QuestionAnswer] = Field(
+    retain_examples: list[Example] = Field(
         default_factory=list,
         max_length=MAX_EXAMPLES,
         description="What must keep working; used when the policy is compiled.",
@@ -121,16 +135,15 @@ class Enforced(BaseModel):
     since: datetime | None
 
 
-class ForgetRequestView(BaseModel):
+class ForgetRequestView(Identified):
     """A stored request.  Once it is over, nothing of what was asked is left: those are null."""
 
-    id: str
     object: Literal["forget_request"] = "forget_request"
     state: State
     subject: str | None = None
     aliases: list[str] | None = None
-    examples: list[str | QuestionAnswer] | None = None
-    retain_examples: list[str | QuestionAnswer] | None = None
+    examples: list[Example] | None = None
+    retain_examples: list[Example] | None = None
     scope: Scope | None = None
     legal_basis: str | None = None
     strategy: str

@@ -12,7 +12,7 @@ from service.control.authentication import Authentication, principal_of
 from service.control.body import body_schema, read_body
 from service.control.forget_request import Scoped, in_future, moment, unix_ms
 from service.control.keys import EVERY_TENANT, KeyRing, Plane
-from service.control.listing import Listing, listing
+from service.control.listing import Identified, Listing, listing
 from service.errors import NOT_FOUND, ApiError, invalid
 from service.settings import Settings
 from service.store.api_keys import KeyRecord, UnknownApiKey
@@ -31,10 +31,9 @@ class KeyRequest(BaseModel):
     expires_at: Annotated[AwareDatetime, AfterValidator(in_future)] | None = None
 
 
-class KeyView(BaseModel):
+class KeyView(Identified):
     """A key without its secret."""
 
-    id: str
     object: Literal["api_key"] = "api_key"
     plane: str
     tenant: str

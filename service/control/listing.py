@@ -1,16 +1,18 @@
 """A page of things, in OpenAI's shape."""
 
 from collections.abc import Sequence
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
 
-class _Identified(Protocol):
+class Identified(BaseModel):
+    """Anything that is listed."""
+
     id: str
 
 
-Item = TypeVar("Item", bound=_Identified)
+Item = TypeVar("Item", bound=Identified)
 
 
 class Listing(BaseModel, Generic[Item]):

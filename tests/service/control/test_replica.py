@@ -1,0 +1,204 @@
+"""A replica serves exactly one epoch, or nothing."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from models.encoder import EncoderUnavailable
+from service.control.fence import FenceReason
+from service.control.replica import Replica, ReplicaFenced
+from service.settings import Settings
+from service.store.store import Store
+
+Wait = Callable[[Callable[[], object]], None]
+Make = Callable[..., Replica]
+
+
+@pytest.fixture
+def make(store: Store, settings: Settings, plane_app: ModuleType) -> Iterator[Make]:
+    """Starts replicas over the test's store; stops them after."""
+    made: list[Replica] = []
+
+    def start(load: Callable[[], Any] = object, build: Any = None) -> Replica:
+        replica = Replica(store, settings, load, build=build or plane_app.build_plainly)
+        made.append(replica)
+        replica.start()
+        return replica
+
+    yield start
+    for replica in made:
+        replica.stop()
+
+
+def _serves(replica: Replica, number: int) -> bool:
+    return _epoch(replica) == number
+
+
+def _epoch(replica: Replica) -> int | None:
+    try:
+        rules: Any = replica.rules
+    except ReplicaFenced:
+        return None
+    return int(rules.listed.number)
+
+
+def test_it_is_fenced_until_the_first_epoch_is_up(store: Store, settings: Settings) -> None:
+    replica = Replica(store, settings, lambda: pytest.fail("not started yet"))
+    assert replica.fenced is FenceReason.STARTING
+    with pytest.raises(ReplicaFenced, match="starting"):
+        _ = replica.rules
+
+
+def test_it_follows_every_epoch(make: Make, newer: Callable[[], int], wait_until: Wait) -> None:
+    replica = make()
+    for _ in range(3):
+        made = newer()
+        wait_until(partial(_serves, replica, made))
+    assert replica.fenced is None
+
+
+def test_it_says_which_epoch_it_serves_only_when_it_does(
+    make: Make, store: Store, newer: Callable[[], int], wait_until: Wait
+) -> None:
+    replica = make()
+    number = newer()
+    wait_until(lambda: any(row.acked_epoch == number for row in store.replicas.all()))
+    assert _epoch(replica) == number
+
+
+def test_without_its_encoder_it_serves_nothing_and_tries_again(
+    make: Make, wait_until: Wait
+) -> None:
+    there = threading.Event()
+
+    def load() -> object:
+        if not there.is_set():
+            raise EncoderUnavailable
+        return object()
+
+    replica = make(load)
+    wait_until(lambda: replica.fenced is FenceReason.ENCODER_UNAVAILABLE)
+    there.set()
+    wait_until(lambda: replica.fenced is None)
+
+
+def test_a_failed_build_fences_what_served_before(
+    make: Make, store: Store, newer: Callable[[], int], wait_until: Wait, plane_app: ModuleType
+) -> None:
+    broken = threading.Event()
+
+    def build(epoch: Any, encoder: Any, previous: Any) -> Any:
+        if broken.is_set():
+            raise ValueError("Ilse Vantongeren")
+        return plane_app.build_plainly(epoch, encoder, previous)
+
+    replica = make(build=build)
+    wait_until(lambda: replica.fenced is None)
+    broken.set()
+    newer()
+    wait_until(lambda: replica.fenced is FenceReason.BUILD_FAILED)
+    wait_until(lambda: not store.replicas.all())  # nobody has to wait for it
+    broken.clear()
+    wait_until(lambda: replica.fenced is None)
+
+
+def test_a_changed_policy_is_not_served(
+    make: Make, settings: Settings, newer: Callable[[], int], wait_until: Wait
+) -> None:
+    newer()
+    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
+        database.execute("UPDATE policies SET sealed = zeroblob(200)")
+    replica = make()
+    wait_until(lambda: replica.fenced is FenceReason.POLICY_CORRUPT)
+
+
+def test_a_policy_taken_off_the_list_behind_our_back_is_noticed(
+    make: Make, settings: Settings, newer: Callable[[], int], wait_until: Wait
+) -> None:
+    newer()
+    newer()
+    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
+        database.execute("UPDATE forget_requests SET state = 'revoked' WHERE seq = 1")
+    replica = make()
+    wait_until(lambda: replica.fenced is FenceReason.POLICY_CORRUPT)
+
+
+def test_an_older_database_in_its_place_is_noticed(
+    make: Make, settings: Settings, newer: Callable[[], int], wait_until: Wait
+) -> None:
+    newer()
+    number = newer()
+    replica = make()
+    wait_until(lambda: _epoch(replica) == number)
+    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
+        database.execute("DELETE FROM epochs WHERE number = ?", (number,))
+    wait_until(lambda: replica.fenced is FenceReason.STORE_WENT_BACK)
+
+
+def test_a_build_longer_than_a_lease_fences_only_until_it_is_done(
+    make: Make, newer: Callable[[], int], wait_until: Wait, plane_app: ModuleType
+) -> None:
+    go_on = threading.Event()
+
+    def build(epoch: Any, encoder: Any, previous: Any) -> Any:
+        if epoch.number:
+            go_on.wait(60)
+        return plane_app.build_plainly(epoch, encoder, previous)
+
+    replica = make(build=build)
+    wait_until(lambda: _epoch(replica) == 0)
+    number = newer()
+    wait_until(lambda: replica.fenced is FenceReason.BEHIND)
+    go_on.set()
+    wait_until(lambda: _epoch(replica) == number)
+
+
+def test_without_the_store_it_stops_serving_and_comes_back(
+    make: Make, settings: Settings, wait_until: Wait
+) -> None:
+    replica = make()
+    wait_until(lambda: replica.fenced is None)
+    database = sqlite3.connect(settings.data_dir / "lethe.db", isolation_level=None)
+    database.execute("ALTER TABLE replicas RENAME TO away")
+    wait_until(lambda: replica.fenced is FenceReason.STORE_UNAVAILABLE)
+    database.execute("ALTER TABLE away RENAME TO replicas")
+    database.close()
+    wait_until(lambda: replica.fenced is None)
+
+
+def test_stopping_gives_the_lease_up(make: Make, store: Store, wait_until: Wait) -> None:
+    replica = make()
+    wait_until(lambda: replica.fenced is None)
+    replica.stop()
+    assert replica.fenced is FenceReason.STOPPED
+    assert store.replicas.all() == ()
+
+
+def test_expired_requests_leave_the_epoch(
+    make: Make, store: Store, newer: Callable[..., int], wait_until: Wait
+) -> None:
+    number = newer(expires_at=1)
+    replica = make()
+    wait_until(lambda: _epoch(replica) == number + 1)
+    rules: Any = replica.rules
+    assert rules.listed.policies == ()
+    (record,) = store.forget_requests.page(state=None, after=None, limit=1).records
+    assert (record.state, record.content) == ("expired", None)
+
+
+def test_nothing_of_the_list_is_logged(
+    make: Make, wait_until: Wait, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def build(*_: Any) -> Any:
+        raise ValueError("Ilse Vantongeren")
+
+    replica = make(build=build)
+    wait_until(lambda: replica.fenced is FenceReason.BUILD_FAILED)
+    assert "rules_build_failed" in caplog.text
+    assert "Ilse" not in caplog.text
