@@ -99,6 +99,8 @@ def no_boundary(before: str, after: str) -> bool:
 
     False between letter and digit, and around scripts that are written without spaces.
     """
+    if before.isascii() and after.isascii():
+        return before.isdecimal() == after.isdecimal()
     if ord(after) in _MEDIAL_JAMO:
         return True
     if any(_is_unspaced(c) for c in (before, after)):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 from ahocorasick_rs import AhoCorasick
 
@@ -30,12 +31,16 @@ class Segment:
 
     def __init__(self, policies: Mapping[str, Policy]) -> None:
         self.policies = policies
+        phrases = {
+            digest: [Phrase.of(digest, name) for name in policy.aliases]
+            for digest, policy in policies.items()
+        }
         found: dict[str, list[Phrase]] = {}
-        for phrase in _phrases(policies.values()):
+        for phrase in chain.from_iterable(phrases.values()):
             found.setdefault(phrase.key, []).append(phrase)
         self._phrases = [tuple(phrases) for phrases in found.values()]
         self._automaton = AhoCorasick(list(found), store_patterns=False) if found else None
-        self.output_lists = _output_lists(policies.values())
+        self.output_lists = _output_lists(policies, phrases)
 
     def candidates(self, view: View) -> Iterator[tuple[tuple[Phrase, ...], int, int]]:
         """Phrases whose letters stand in the view, with the characters [start, end) they span."""
@@ -135,7 +140,7 @@ def confirmed(text: str, phrase: Phrase, start: int, end: int) -> list[Hit]:
 
 @lru_cache(maxsize=4096)  # a name that is mentioned a thousand times is looked at once
 def _walked(phrase: Phrase, text: str) -> tuple[Hit, ...]:
-    walk = Walk([PhraseList.of([phrase])])
+    walk = Walk([PhraseList([phrase])])
     hits = [hit for i, char in enumerate(text) for hit in walk.read(char, i, i + 1)]
     return (*hits, *walk.finish())
 
@@ -144,14 +149,12 @@ def _origin(reading: Decoded, hit: Hit) -> tuple[int, int]:
     return int(reading.starts[hit.start]), int(reading.ends[hit.end - 1])
 
 
-def _phrases(policies: Iterable[Policy]) -> Iterator[Phrase]:
-    return (Phrase.of(policy.digest, name) for policy in policies for name in policy.aliases)
-
-
-def _output_lists(policies: Iterable[Policy]) -> dict[Scope, PhraseList]:
+def _output_lists(
+    policies: Mapping[str, Policy], phrases: Mapping[str, list[Phrase]]
+) -> dict[Scope, PhraseList]:
     """What answers are filtered by, for each scope: no tenant's phrases delay another's text."""
-    found: dict[Scope, list[Policy]] = {}
-    for policy in policies:
+    found: dict[Scope, list[Phrase]] = {}
+    for digest, policy in policies.items():
         if any(spec.kind == "text_filter" for spec in policy.guards):
-            found.setdefault((policy.tenants, policy.models), []).append(policy)
-    return {scope: PhraseList.of(_phrases(found[scope])) for scope in found}
+            found.setdefault((policy.tenants, policy.models), []).extend(phrases[digest])
+    return {scope: PhraseList(found[scope]) for scope in found}

@@ -9,6 +9,7 @@ from guards.normaliser import NO_GAP, Sign, canonical, no_boundary, sign
 from guards.phrases import BROKEN_LENGTH, MAX_GAP, Letter, Phrase, Turn, with_marks
 
 _FEW = 4  # phrases that a stretch may still become, from which each is looked at in detail
+_SHORT = 2  # letters up to which ranges are remembered
 _LAST = "\U0010ffff"  # sorts behind every letter
 
 
@@ -22,23 +23,26 @@ class Writing(NamedTuple):
 class PhraseList:
     """Phrases sorted by key, so that whatever begins alike stands together.  Immutable."""
 
-    def __init__(self, writings: Iterable[Writing]) -> None:
+    def __init__(self, phrases: Iterable[Phrase]) -> None:
         found: dict[str, list[Writing]] = {}
-        for writing in writings:
-            found.setdefault(writing.phrase.turned(writing.turn).key, []).append(writing)
+        for phrase in phrases:
+            for key, turn in phrase.keys().items():
+                found.setdefault(key, []).append(Writing(phrase, turn))
         self.keys = sorted(found)
         self.firsts = frozenset(key[0] for key in self.keys)
         self.writings = [tuple(found[key]) for key in self.keys]
-
-    @staticmethod
-    def of(phrases: Iterable[Phrase]) -> "PhraseList":
-        """All ways of writing these phrases."""
-        return PhraseList(Writing(phrase, turn) for phrase in phrases for turn in phrase.turns())
+        self._short: dict[str, tuple[int, int]] = {}
 
     def narrowed(self, key: str, low: int, high: int) -> tuple[int, int]:
         """Which of the keys from low to high begin with this one."""
-        low = bisect_left(self.keys, key, low, high)
-        return low, bisect_left(self.keys, key + _LAST, low, high)
+        if len(key) > _SHORT:
+            low = bisect_left(self.keys, key, low, high)
+            return low, bisect_left(self.keys, key + _LAST, low, high)
+        if key not in self._short:  # what most words fail at is looked up, once it was sought
+            first = bisect_left(self.keys, key)
+            self._short[key] = first, bisect_left(self.keys, key + _LAST, first)
+        first, last = self._short[key]
+        return max(first, low), min(last, high)
 
 
 class Range(NamedTuple):
@@ -159,6 +163,10 @@ class Walk:
             return self._letter(char, found, start, end)
         return self._separator(char, found, start, end)
 
+    def may_begin_before(self, char: str) -> bool:
+        """Whether a phrase could begin with this character, were it the next."""
+        return not (self._adjacent and no_boundary(self._last, char))
+
     def finish(self) -> list[Hit]:
         """The text is over.  Returns what was complete at its end."""
         hits = self._complete(touching=False)
@@ -174,6 +182,9 @@ class Walk:
 
     def _letter(self, char: str, found: Sign, start: int, end: int) -> list[Hit]:
         joined = self._adjacent and no_boundary(self._last, char)
+        if not self.alive and (joined or self._begins_nothing(found)):
+            self._last, self._adjacent, self._gap_size = char, True, 0
+            return []
         touching = self._adjacent and self._last.isnumeric() != char.isnumeric()
         hits = self._complete(touching=touching) if self._adjacent and not joined else []
         alive = self.alive if joined else [*self.alive, self._nothing_yet(touches=touching)]
@@ -215,11 +226,17 @@ class Walk:
         self.alive = [beginning for beginning in self.alive if beginning.ranges]
         return hits
 
+    def _begins_nothing(self, found: Sign) -> bool:
+        first, glyph = canonical(found.letters[0]), canonical(found.glyph)
+        return not any(first in x.firsts or glyph in x.firsts for x in self.lists)
+
     def _nothing_yet(self, *, touches: bool) -> Beginning:
         ranges = [Range(x, 0, len(x.keys)) for x in self.lists]
         return Beginning(ranges, "", [], self._last, touches)
 
 
 def _units(found: Sign) -> list[str]:
+    if len(found.letters) == 1 and not found.marks:
+        return [found.letters]
     *others, last = list(found.letters)
     return [*others, with_marks(last, found.marks)]

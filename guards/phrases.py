@@ -1,6 +1,6 @@
 """A protected phrase, and when a stretch of letters counts as it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 from guards.normaliser import BLANK_GAP, LEET, NO_GAP, ROT13, canonical, script, sign
 
 Turn = Literal["plain", "reversed", "words reversed", "rot13"]
-TURNS: tuple[Turn, ...] = ("plain", "reversed", "words reversed", "rot13")
 
 MAX_GAP = 24  # separators in a row; after more of them, letters no longer belong together
 TURNED_LENGTH = 8  # letters from which a phrase is sought backwards and in rot13 too
@@ -61,7 +60,27 @@ class Phrase:
     @property
     def key(self) -> str:
         """What is searched for: canonical letters, without marks."""
-        return canonical("".join(unit[0] for unit in self.units))
+        return canonical(self._letters)
+
+    @property
+    def _letters(self) -> str:
+        return "".join([unit[0] for unit in self.units])
+
+    def keys(self) -> dict[str, Turn]:
+        """The ways of writing it that are sought, by the key of each: ``turned(turn).key``.
+
+        Of a short name, only the plain one: "Leon" written backwards is an ordinary word.
+        """
+        letters = self._letters
+        plain = canonical(letters)
+        found: dict[str, Turn] = {plain: "plain"}
+        if len(letters) >= TURNED_LENGTH:
+            cuts = [0, *sorted(self.breaks), len(letters)]
+            words = [plain[a:b][::-1] for a, b in pairwise(cuts)]
+            found.setdefault(plain[::-1], "reversed")
+            found.setdefault("".join(words), "words reversed")
+            found.setdefault(canonical(letters.translate(ROT13)), "rot13")
+        return found
 
     def turned(self, turn: Turn) -> "Phrase":
         """The phrase as it reads when written in that way."""
@@ -75,20 +94,6 @@ class Phrase:
         cuts = [0, *sorted(self.breaks), len(self.units)]
         words = (self.units[a:b][::-1] for a, b in pairwise(cuts))
         return Phrase(self.policy, tuple(u for word in words for u in word), self.breaks)
-
-    def turns(self) -> Iterator[Turn]:
-        """The ways of writing it that are sought.
-
-        Of a short name, only the plain one: "Leon" written backwards is an ordinary word.
-        """
-        yield "plain"
-        if len(self.units) >= TURNED_LENGTH:
-            seen = {self.key}
-            for turn in TURNS[1:]:
-                key = self.turned(turn).key
-                if key not in seen:
-                    yield turn
-                seen.add(key)
 
     def may_become(self, letters: Sequence[Letter], gap: int = NO_GAP) -> bool:
         """Whether these letters (at least one), then that gap, may still be its beginning."""

@@ -40,6 +40,8 @@ class Utf8:
         return self._bytes[0][1] if self._bytes else None
 
     def read(self, byte: int, start: int, end: int) -> list[Placed]:
+        if not self._bytes and _length(byte) == 1:
+            return [Placed(chr(byte), start, end, decoded=True)]
         done = self.rest() if self._bytes and not 0x80 <= byte < 0xC0 else []
         self._bytes.append((byte, start, end))
         data = bytes(value for value, _, _ in self._bytes)

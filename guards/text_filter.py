@@ -179,10 +179,12 @@ class _Stretch:
         if not self._decoder:
             return None
         holds = [self._walk.hold]
-        if any(self._may_begin(byte) for byte in self._decoder.first_bytes()):
-            holds.append(self._decoder.pending)
-        if self._decoder.utf8.pending is not None:
-            holds.append(self._decoder.pending)
+        pending = self._decoder.pending
+        if pending is not None and (
+            self._decoder.utf8.pending is not None
+            or any(self._may_begin(byte) for byte in self._decoder.first_bytes())
+        ):
+            holds.append(pending)
         return min((hold for hold in holds if hold is not None), default=None)
 
     def read(self, placed: Placed) -> list[Hit]:
@@ -219,4 +221,4 @@ class _Stretch:
             return 0xC2 <= byte <= 0xF4
         found = sign(chr(byte))
         letters = canonical(found.letters or (chr(byte) if found.leet else ""))
-        return bool(letters) and letters[0] in self._firsts
+        return letters in self._firsts and self._walk.may_begin_before(chr(byte))
