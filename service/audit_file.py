@@ -17,7 +17,7 @@ from models.artifact import canonical_json
 
 FIRST = "0" * 64  # what the first line of a file names as the one before
 MOST_FILES = 256
-_TAIL = 1 << 16
+_TAIL = 1 << 20
 
 
 class AuditFile:
@@ -29,7 +29,11 @@ class AuditFile:
         self.path, self._file = _first_free(path)
         self._size = os.fstat(self._file).st_size
         self._seq, self._prev = 0, FIRST
-        self._continue()
+        try:
+            self._continue()
+        except OSError:
+            self.close()
+            raise
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Write the records, durably, all or (but for a crash) none.  Raises OSError."""
@@ -41,6 +45,8 @@ class AuditFile:
             prev = hashlib.sha256(line).hexdigest()
             lines.append(line + b"\n")
         data = b"".join(lines)
+        if not data:
+            return
         try:
             _write_all(self._file, data)
             os.fdatasync(self._file)
@@ -56,12 +62,11 @@ class AuditFile:
     def _continue(self) -> None:
         """Take up the chain where the last process left it."""
         tail = os.pread(self._file, _TAIL, max(0, self._size - _TAIL))
-        whole, _, torn = tail.rpartition(b"\n")
-        if torn:
+        if tail and not tail.endswith(b"\n"):
             # A crash in mid-write.  Evidence is not deleted: what is there becomes a line of its
-            # own, which breaks no chain since nothing can name it as the one before.
+            # own.  A fragment breaks no chain, since nothing names it as the one before.
             self._size += os.write(self._file, b"\n")
-        last = _last_record(whole)
+        last = _last_record(tail)
         if last is not None:
             self._seq, self._prev = last
 
