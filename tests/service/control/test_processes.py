@@ -2,9 +2,11 @@
 
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -45,7 +47,7 @@ def test_a_restart_restores_what_was_active(planes: Start) -> None:
 
 
 def test_a_stopped_process_delays_the_answer_by_its_lease_and_wakes_up_fenced(
-    planes: Start,
+    planes: Start, tmp_path: Path
 ) -> None:
     here, stopped = planes(LEASE_S), planes(LEASE_S)
     stopped.signal(signal.SIGSTOP)
@@ -53,8 +55,13 @@ def test_a_stopped_process_delays_the_answer_by_its_lease_and_wakes_up_fenced(
     here.forget("Ilse Vantongeren")
     # Its last renewal was at most a quarter of a lease old.
     assert time.monotonic() - began > LEASE_S / 2
+    # While nobody can write, it cannot take a lease, so what it says is what it woke up with.
+    writer = sqlite3.connect(tmp_path / "lethe.db", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
     stopped.signal(signal.SIGCONT)
-    # Fenced (None) until it has caught up: it never says that the subject is not forgotten.
+    assert [stopped.enforces("Ilse Vantongeren") for _ in range(20)] == [None] * 20
+    writer.execute("ROLLBACK")
+    writer.close()
     seen = [stopped.enforces("Ilse Vantongeren")]
     while seen[-1] is not True:
         seen.append(stopped.enforces("Ilse Vantongeren"))
@@ -80,7 +87,7 @@ def test_nothing_accepted_is_lost_by_kill_9_at_any_moment_of_handling(planes: St
     assert all(plane.enforces(subject) for subject in listed)
 
 
-def test_processes_that_start_at_once_share_one_database(planes: Start, tmp_path: Any) -> None:
+def test_processes_that_start_at_once_share_one_database(planes: Start, tmp_path: Path) -> None:
     first = planes(LEASE_S)
     first.kill()
     for path in tmp_path.glob("lethe.db*"):
