@@ -46,7 +46,7 @@ class EmbeddingCorruption(OnEmbedding):
         value = artifact.manifest
         if set(value) != _KEYS or value["format"] != 1 or value["guard"] != NAME:
             raise ValueError("not an embedding corruption of format 1")
-        if value["function"] not in _FUNCTIONS:
+        if value["function"] not in FUNCTIONS:
             raise ValueError("unknown corruption function")
         if value["dims"] is not None and not (_is_int(value["dims"]) and value["dims"] > 0):
             raise ValueError("dims must be null or a positive integer")
