@@ -15,7 +15,7 @@ from service.control.body import body_schema, read_body
 from service.control.forget_request import ForgetRequest, ForgetRequestView, State, unix_ms
 from service.control.keys import Principal
 from service.control.listing import Listing, listing
-from service.control.stopgap import new_id, stop_gap
+from service.control.stopgap import Unenforceable, check_enforceable, new_id, stop_gap
 from service.errors import CONFLICT, NOT_FOUND, UNAVAILABLE, ApiError, invalid
 from service.settings import Settings
 from service.store.forget_requests import (
@@ -51,6 +51,8 @@ class ForgetRoutes:
         asked = await read_body(request, ForgetRequest, self._settings.max_body_bytes)
         try:
             added = await asyncio.to_thread(self._add, asked, by, idempotency_key)
+        except Unenforceable as refused:
+            raise invalid(refused.field, "This name cannot be looked for in texts.") from None
         except IdempotencyMismatch:
             message = "This idempotency key came with another body before."
             raise ApiError(409, message, CONFLICT, "Idempotency-Key", "key_reused") from None
@@ -86,6 +88,7 @@ class ForgetRoutes:
         return await self._enforced(record)
 
     def _add(self, asked: ForgetRequest, by: Principal, idempotency_key: str | None) -> Added:
+        check_enforceable(asked)
         request_id = new_id()
         return self._store.forget_requests.add(
             NewForgetRequest(

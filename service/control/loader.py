@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from guards.policy import Epoch, Policy
 from guards.rules import Rules
@@ -47,6 +47,9 @@ class Loader:
         self._encoder: Encoder | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="lethe-rules")
         self._under_way: Future[Loaded] | None = None
+        self._tidier = ThreadPoolExecutor(1, thread_name_prefix="lethe-compaction")
+        self._tidied: Future[Loaded] | None = None
+        self._tidying: Loaded | None = None
         self._not_before = 0.0
         self._retry_s = _FIRST_RETRY_S
 
@@ -76,9 +79,25 @@ class Loader:
         self._retry_s = _FIRST_RETRY_S
         return loaded
 
+    def tidied(self, current: Loaded) -> Loaded:
+        """What is to be served in place of ``current``: the same rules, merged, where that is done.
+
+        Begins the merging where it is worth its time; goes on serving and loading meanwhile.
+        """
+        if self._tidied is None:
+            if current.rules.fragmented:
+                self._tidying = current
+                self._tidied = self._tidier.submit(_merged, current)
+        elif self._tidied.done():
+            finished, self._tidied = self._tidied, None
+            if self._tidying is current:
+                return finished.result()
+        return current
+
     def close(self) -> None:
         """Begin nothing more; what is under way ends by itself."""
         self._worker.shutdown(wait=False, cancel_futures=True)
+        self._tidier.shutdown(wait=False, cancel_futures=True)
 
     def _load(self, previous: Loaded | None) -> Loaded:
         try:
@@ -96,3 +115,7 @@ class Loader:
             log.error("rules_build_failed kind=%s", type(error).__name__)
             raise LoadFailed(FenceReason.BUILD_FAILED) from None
         return Loaded(epoch.number, {policy.digest: policy for policy in epoch.policies}, rules)
+
+
+def _merged(loaded: Loaded) -> Loaded:
+    return replace(loaded, rules=loaded.rules.compacted())

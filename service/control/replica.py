@@ -166,7 +166,9 @@ class Replica:
             self._next_check = now
 
     def _tend(self, now: float) -> None:
-        """What any replica does for all: remove the dead, end what has expired."""
+        """Keep the rules fast; and, for all replicas, remove the dead and end what has expired."""
+        if self._loaded is not None:
+            self._loaded = self._loader.tidied(self._loaded)
         if now >= self._next_watch:
             self._next_watch = now + self._lease.lease_s / 4
             self._watch.living()

@@ -4,8 +4,9 @@ import hashlib
 import secrets
 
 from guards import embedding_corruption
-from guards.policy import GuardSpec, Policy
+from guards.policy import Epoch, GuardSpec, Policy
 from guards.registry import build
+from guards.rules import Rules
 from models.artifact import ArtifactStore
 from service.control.forget_request import ForgetRequest
 from service.settings import Settings
@@ -42,6 +43,34 @@ def stop_gap(
         tenants=frozenset(asked.scope.tenants),
         models=frozenset(asked.scope.models),
     )
+
+
+class Unenforceable(ValueError):
+    """A name that the router cannot look for.  field: which, as the API calls it."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+def check_enforceable(asked: ForgetRequest) -> None:
+    """Raise Unenforceable where rules could not be built: no replica could serve them.
+
+    Nobody's examples are encoded for this; any text can be.
+    """
+    if _can_be_built(asked.names):
+        return
+    fields = {"subject": asked.subject}
+    fields.update((f"aliases[{number}]", alias) for number, alias in enumerate(asked.aliases))
+    raise Unenforceable(next((f for f in fields if not _can_be_built((fields[f],))), "subject"))
+
+
+def _can_be_built(names: tuple[str, ...]) -> bool:
+    try:
+        Rules.build(Epoch(0, (Policy("", names),)), None, 1.0)
+    except ValueError:
+        return False
+    return True
 
 
 def _seed(request_id: str) -> int:

@@ -17,7 +17,7 @@ from types import ModuleType
 import httpx
 import pytest
 
-from guards.policy import Policy
+from guards.policy import GuardSpec, Policy
 from service.settings import Settings
 from service.store.forget_requests import NewForgetRequest
 from service.store.store import Store, open_store
@@ -169,7 +169,8 @@ def newer(store: Store) -> Callable[..., int]:
 
     def add(expires_at: int | None = None) -> int:
         request_id = f"fr_{secrets.token_hex(8)}"
-        policy = Policy(request_id, ("Ilse Vantongeren",))
+        guards = (GuardSpec("text_filter"),)
+        policy = Policy(request_id, ("Ilse Vantongeren",), guards=guards)
         new = NewForgetRequest(request_id, {}, "auto", policy, "key_x", expires_at=expires_at)
         return store.forget_requests.add(new).record.epoch
 

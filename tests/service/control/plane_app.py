@@ -37,6 +37,7 @@ class PlainRules:
     """Rules by the slow, obvious method: is an alias in the text?"""
 
     listed: "Epoch"
+    fragmented: bool = False
 
     def touches(self, text: str) -> bool:
         return any(alias in text for policy in self.listed.policies for alias in policy.aliases)

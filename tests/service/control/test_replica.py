@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from models.encoder import EncoderUnavailable
+from models.encoder import Encoder, EncoderUnavailable
 from service.control.fence import FenceReason
 from service.control.replica import Replica, ReplicaFenced
 from service.settings import Settings
@@ -190,6 +190,35 @@ def test_expired_requests_leave_the_epoch(
     assert rules.listed.policies == ()
     (record,) = store.forget_requests.page(state=None, after=None, limit=1).records
     assert (record.state, record.content) == ("expired", None)
+
+
+def test_fragmented_rules_are_merged_while_they_serve(
+    make: Make, newer: Callable[[], int], wait_until: Wait, plane_app: ModuleType
+) -> None:
+    class Fragmented(plane_app.PlainRules):  # type: ignore[name-defined,misc]
+        def compacted(self) -> Any:
+            return plane_app.PlainRules(self.listed)
+
+    number = newer()
+    replica = make(build=lambda epoch, _encoder, _previous: Fragmented(epoch, fragmented=True))
+    wait_until(lambda: _epoch(replica) == number and type(replica.rules) is plane_app.PlainRules)
+
+
+def test_the_real_rules_are_built_where_no_others_are_given(
+    store: Store, settings: Settings, newer: Callable[[], int], wait_until: Wait
+) -> None:
+    number = newer()
+    replica = Replica(store, settings, lambda: cast("Encoder", None))
+    replica.start()
+    wait_until(lambda: replica.fenced is None)
+    assert replica.rules.epoch == number
+    (policy,) = store.epochs.load().policies
+    text_filter = replica.rules.text_filter("default", "demo")
+    text_filter.push("It was Ilse Vantongeren, I think.")
+    text_filter.finish()
+    assert text_filter.caught is not None
+    assert text_filter.caught.policy == policy.digest
+    replica.stop()
 
 
 def test_nothing_of_the_list_is_logged(
