@@ -264,6 +264,12 @@ def test_sampled_tokens_follow_the_slow_distribution(logits: list[float], how: S
     assert int(expected.argmax()) in drawn or expected.max() < 0.5
 
 
+def test_the_likeliest_token_is_always_kept() -> None:
+    for how in ({"top_p": 1e-12}, {"top_k": 1}, {"min_p": 1.0}):
+        sampler = Sampler(Sampling(temperature=2.0, **how), [], frozenset())
+        assert sampler.choose(torch.tensor([0.1, 0.3, 0.2])) == 1
+
+
 def _on_an_edge(logits: list[float], how: Sampling) -> bool:
     shares = np.sort(np.exp(np.array(logits) / how.temperature))[::-1]
     return bool((np.abs(np.cumsum(shares / shares.sum()) - how.top_p) < 1e-5).any())

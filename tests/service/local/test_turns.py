@@ -28,12 +28,17 @@ def test_steps_alternate_between_generations(turns: Turns) -> None:
     order: list[str] = []
     may_begin = Event()
 
-    def steps(name: str) -> Iterator[str]:
+    def first() -> Iterator[str]:
         may_begin.wait(10)
+        yield from ()
+
+    def steps(name: str) -> Iterator[str]:
         for _ in range(3):
             order.append(name)
             yield name
 
+    # Both wait when the turns begin: they come from two threads.
+    turns.submit(first(), lambda _: None)
     queues: list[Queue[Any]] = [Queue(), Queue()]
     for name, queue in zip("ab", queues, strict=True):
         turns.submit(steps(name), queue.put)
