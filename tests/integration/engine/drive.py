@@ -1,16 +1,20 @@
-"""Runs one in-process vLLM in a process of its own: JSON on standard input, JSON to a file.
+"""Runs in-process vLLM engines, each in a forked process of its own.
 
-Not a test module.  ``python drive.py OUTPUT < JOB``.
+Not a test module.  Each line of standard input is a job in JSON; each line of standard output says
+whether it ended well.  vLLM is imported once, since that takes longer than most jobs; whatever
+distinguishes stock vLLM from a guarded one happens after the fork.
 """
 
 import json
 import os
 import sys
+import traceback
 import types
 from pathlib import Path
 from typing import Any
 
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+SMUGGLED = "smuggled:"
 
 
 def let_v2_run_on_cpu() -> None:
@@ -29,6 +33,7 @@ def force_piecewise_compilation() -> None:
     from vllm.config import CompilationMode
     from vllm.engine.arg_utils import EngineArgs
 
+    # This pass names operators that only CUDA builds have.
     fix_functionalization.FixFunctionalizationPass.__call__ = lambda self, graph: None
     create = EngineArgs.create_engine_config
 
@@ -47,41 +52,76 @@ def force_piecewise_compilation() -> None:
     EngineArgs.create_engine_config = create_engine_config
 
 
-def result_of(output: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "ids": list(completion.token_ids),
-            "logprobs": [
-                sorted((token, value.logprob.hex()) for token, value in step.items())
-                for step in completion.logprobs
-            ],
-        }
-        for completion in output.outputs
+def let_smuggled_requests_in() -> None:
+    """Requests marked so evade admission, as if its seam had been missed."""
+    from vllm.plugins import load_general_plugins
+    from vllm.v1.engine.input_processor import InputProcessor
+
+    load_general_plugins()
+    guarded = InputProcessor.process_inputs
+    unguarded = guarded.__wrapped__
+
+    def process_inputs(
+        self: Any, request_id: str, prompt: Any, params: Any, *a: Any, **k: Any
+    ) -> Any:
+        field = (params.extra_args or {}).get("lethe", SMUGGLED)
+        chosen = unguarded if field.startswith(SMUGGLED) else guarded
+        return chosen(self, request_id, prompt, params, *a, **k)
+
+    InputProcessor.process_inputs = process_inputs
+
+
+def forget_the_cache_key() -> None:
+    """A plugin as it would be without its entry in the key of compiled graphs."""
+    from service.engine import vllm_0_32
+
+    vllm_0_32.prepare_compilation = lambda config, fingerprint: None
+
+
+def register_failing_guards() -> None:
+    from guards.registry import GUARDS
+
+    GUARDS["raising"] = "failing_guard:Raising"
+    GUARDS["not_finite"] = "failing_guard:NotFinite"
+
+
+def result_of(output: Any) -> dict[str, Any]:
+    (completion,) = output.outputs
+    steps = [
+        sorted((token, value.logprob.hex()) for token, value in step.items())
+        for step in completion.logprobs
     ]
+    return {"ids": list(completion.token_ids), "logprobs": steps}
 
 
-def main(job: dict[str, Any]) -> dict[str, Any]:
-    if job.get("v2"):
-        let_v2_run_on_cpu()
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    import vllm.plugins
     from vllm import LLM, SamplingParams
 
-    if job.get("piecewise"):
+    # The environment is part of vLLM's cache keys, so stock engines must not differ in it.
+    vllm.plugins.plugins_loaded = not job["guarded"]
+
+    if job["piecewise"]:
         force_piecewise_compilation()
+    if job["guarded"]:
+        register_failing_guards()
+        let_smuggled_requests_in()
+    if job["keyless"]:
+        forget_the_cache_key()
     llm = LLM(seed=0, dtype="float32", disable_log_stats=False, **job["llm"])
     prompts = [{"prompt_token_ids": r["ids"], "cache_salt": r["salt"]} for r in job["requests"]]
     params = [
         SamplingParams(
             temperature=0.0,
-            max_tokens=r["tokens"],
+            max_tokens=job["tokens"],
             ignore_eos=True,
             logprobs=4,
-            n=r.get("n", 1),
-            extra_args={"lethe": r["field"]} if r["field"] else None,
+            extra_args={"lethe": r["field"]} if r["field"] and job["guarded"] else None,
         )
         for r in job["requests"]
     ]
     rounds = []
-    for _ in range(job.get("rounds", 1)):
+    for _ in range(2):
         outputs = llm.generate(prompts, params, use_tqdm=False)
         rounds.append([result_of(output) for output in outputs])
     metrics = {m.name: getattr(m, "value", None) for m in llm.get_metrics()}
@@ -92,9 +132,40 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
         "prefix_hits": metrics["vllm:prefix_cache_hits"],
         "runner": "V2" if config.use_v2_model_runner else "V1",
         "mode": config.compilation_config.mode.name,
-        "status": llm.collective_rpc("lethe_status")[0] if job.get("guarded") else None,
+        "status": llm.collective_rpc("lethe_status")[0] if job["guarded"] else None,
     }
 
 
+def in_child(job: dict[str, Any]) -> None:
+    """Never returns."""
+    with Path(job["log"]).open("w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        code = 1
+        try:
+            Path(job["output"]).write_text(json.dumps(run(job)))
+            code = 0
+        except BaseException:  # noqa: BLE001 - whatever ended the engine belongs into the log
+            traceback.print_exc(file=log)
+        log.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    if "v2" in sys.argv:
+        let_v2_run_on_cpu()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # vLLM prints
+    import vllm.entrypoints.llm  # noqa: F401
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if not child:
+            in_child(job)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps(main(json.load(sys.stdin))))
+    main()
