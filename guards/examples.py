@@ -21,6 +21,7 @@ from models.encoder import DIMENSIONS, Encoder
 
 MAX_WINDOWS = 16  # parts of a prompt that are compared
 MAX_WINDOW_CHARS = 320  # about the 64 tokens that the encoder reads
+NAMELESS_THRESHOLD = 0.92  # for examples without distinctive words, where only the cosine counts
 SMALL = 512  # examples up to which a new block swallows the one before it
 
 _SENTENCE = re.compile(r"[^.?!\n;]+[.?!\n;]*")
@@ -93,8 +94,14 @@ class ExampleIndex:
         vectors = encoder.encode(pieces)
         for block in self.blocks:
             for index, example, score in block.near(vectors, self.threshold):
-                if example.policy not in self.dead and example.names <= words_of(pieces[index]):
+                if example.policy not in self.dead and _agrees(example, pieces[index], score):
                     yield Likeness(example.policy, score, windows[index])
+
+
+def _agrees(example: Example, text: str, score: float) -> bool:
+    if not example.names:
+        return score >= NAMELESS_THRESHOLD
+    return example.names <= words_of(text)
 
 
 def encoded(policies: Iterable[Policy], encoder: Encoder) -> Block:

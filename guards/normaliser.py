@@ -94,18 +94,31 @@ def fold(char: str) -> str:
     return "".join(_plain(c) for c in folded if not _is_invisible(c))
 
 
-def no_boundary(before: str, after: str) -> bool:
+def joined(before: str, after: str) -> bool:
     """Whether two adjacent letters (as written) are sure to be of one word.
 
-    False between letter and digit, and around scripts that are written without spaces.
+    They are not in scripts that are written without spaces, nor where one is a digit.
     """
     if before.isascii() and after.isascii():
         return before.isdecimal() == after.isdecimal()
     if ord(after) in _MEDIAL_JAMO:
         return True
-    if any(_is_unspaced(c) for c in (before, after)):
+    if is_unspaced(before) or is_unspaced(after):
         return False
-    return before.isnumeric() == after.isnumeric()
+    return before.isdecimal() == after.isdecimal()
+
+
+def touching(before: str, after: str) -> bool:
+    """Whether the boundary between two adjacent letters is only one of letter and digit."""
+    return before.isdecimal() != after.isdecimal() and not (
+        is_unspaced(before) or is_unspaced(after)
+    )
+
+
+def is_unspaced(char: str) -> bool:
+    """Whether the character's script is written without spaces, or packs syllables into one."""
+    code = ord(char)
+    return code >= 0x0E00 and any(code in scripts for scripts in _UNSPACED)
 
 
 @lru_cache(maxsize=4096)
@@ -165,8 +178,3 @@ def _glyph(char: str, letters: str) -> str:
             if len(looks) == 1 and looks.isascii() and looks.isalnum():
                 return looks
     return ""
-
-
-def _is_unspaced(char: str) -> bool:
-    code = ord(char)
-    return code >= 0x0E00 and any(code in scripts for scripts in _UNSPACED)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from guards.normaliser import NO_GAP, Sign, canonical, no_boundary, sign
-from guards.phrases import BROKEN_LENGTH, MAX_GAP, Letter, Phrase, Turn, with_marks
+from guards.normaliser import NO_GAP, Sign, canonical, joined, sign, touching
+from guards.phrases import BROKEN_WEIGHT, MAX_GAP, Letter, Phrase, Turn, with_marks
 
 _FEW = 4  # phrases that a stretch may still become, from which each is looked at in detail
 _SHORT = 2  # letters up to which ranges are remembered
@@ -101,24 +101,26 @@ class Beginning:
             for writing in found.phrases.writings[index]
         )
 
-    def completed(self, *, touching: bool) -> list[Hit]:
+    def completed(self, *, touches: bool) -> list[Hit]:
         """What is complete here, at a boundary; it is then no longer only a beginning.
 
-        touching: the boundary is one between letter and digit only.
+        touches: the boundary is one between letter and digit only.
         """
         hits: list[Hit] = []
         rest: list[Range] = []
         for phrases, low, high in self.ranges:
             complete = phrases.keys[low] == self.key
             if complete:
-                hits.extend(self._hits(phrases.writings[low], touching=touching))
+                hits.extend(self._hits(phrases.writings[low], touches=touches))
             if low + complete < high:
                 rest.append(Range(phrases, low + complete, high))
         self.ranges = rest
         return hits
 
-    def _hits(self, writings: Sequence[Writing], *, touching: bool) -> list[Hit]:
-        if (touching or self.touches) and len(self.letters) < BROKEN_LENGTH:
+    def _hits(self, writings: Sequence[Writing], *, touches: bool) -> list[Hit]:
+        if touches or self.touches:
+            writings = [w for w in writings if w.phrase.weight >= BROKEN_WEIGHT]
+        if not writings:
             return []
         start, end = self.letters[0].start, self.letters[-1].end
         return [
@@ -165,11 +167,11 @@ class Walk:
 
     def may_begin_before(self, char: str) -> bool:
         """Whether a phrase could begin with this character, were it the next."""
-        return not (self._adjacent and no_boundary(self._last, char))
+        return not (self._adjacent and joined(self._last, char))
 
     def finish(self) -> list[Hit]:
         """The text is over.  Returns what was complete at its end."""
-        hits = self._complete(touching=False)
+        hits = self._complete(touches=False)
         self.alive = []
         self._last = ""
         return hits
@@ -181,13 +183,13 @@ class Walk:
                 beginning.letters[-1] = last._replace(unit=with_marks(last.unit, marks))
 
     def _letter(self, char: str, found: Sign, start: int, end: int) -> list[Hit]:
-        joined = self._adjacent and no_boundary(self._last, char)
-        if not self.alive and (joined or self._begins_nothing(found)):
+        of_one_word = self._adjacent and joined(self._last, char)
+        if not self.alive and (of_one_word or self._begins_nothing(found)):
             self._last, self._adjacent, self._gap_size = char, True, 0
             return []
-        touching = self._adjacent and self._last.isnumeric() != char.isnumeric()
-        hits = self._complete(touching=touching) if self._adjacent and not joined else []
-        alive = self.alive if joined else [*self.alive, self._nothing_yet(touches=touching)]
+        touches = self._adjacent and touching(self._last, char)
+        hits = [] if of_one_word or not self._adjacent else self._complete(touches=touches)
+        alive = self.alive if of_one_word else [*self.alive, self._nothing_yet(touches=touches)]
         readings = [_units(found)]
         if found.glyph:
             readings.append([found.glyph])
@@ -201,7 +203,7 @@ class Walk:
         return hits
 
     def _separator(self, char: str, found: Sign, start: int, end: int) -> list[Hit]:
-        hits = self._complete(touching=False)
+        hits = self._complete(touches=False)
         meant: list[Beginning] = []
         if found.leet:  # a symbol such as "@" separates, and may also be meant as a letter
             first = [] if self._adjacent else [self._nothing_yet(touches=False)]
@@ -216,12 +218,12 @@ class Walk:
         self._adjacent = False
         return hits
 
-    def _complete(self, *, touching: bool) -> list[Hit]:
+    def _complete(self, *, touches: bool) -> list[Hit]:
         hits = [
             hit
             for beginning in self.alive
             if not beginning.gap
-            for hit in beginning.completed(touching=touching)
+            for hit in beginning.completed(touches=touches)
         ]
         self.alive = [beginning for beginning in self.alive if beginning.ranges]
         return hits

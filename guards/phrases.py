@@ -1,19 +1,20 @@
 """A protected phrase, and when a stretch of letters counts as it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-from guards.normaliser import BLANK_GAP, LEET, NO_GAP, ROT13, canonical, script, sign
+from guards.normaliser import BLANK_GAP, LEET, NO_GAP, ROT13, canonical, is_unspaced, script, sign
 
-Turn = Literal["plain", "reversed", "words reversed", "rot13"]
+Turn = Literal["plain", "reversed", "words reversed", "rot13", "rot13 of ASCII"]
 
 MAX_GAP = 24  # separators in a row; after more of them, letters no longer belong together
-TURNED_LENGTH = 8  # letters from which a phrase is sought backwards and in rot13 too
-SPELLED_LENGTH = 4  # from which it may be spelled out: "V-o-r-n"
-BROKEN_LENGTH = 6  # from which its words may be broken by marks, or touch a digit: "Vor*n"
-SCATTERED_LENGTH = 12  # from which blanks may stand anywhere: "Vo rn Castel lane"
+# In letters, of which one of a script without spaces weighs as much as three.
+TURNED_WEIGHT = 8  # from which a phrase is sought backwards and in rot13 too
+SPELLED_WEIGHT = 4  # from which it may be spelled out: "V-o-r-n"
+BROKEN_WEIGHT = 6  # from which its words may be broken by marks, or touch a digit: "Vor*n"
+SCATTERED_WEIGHT = 12  # from which blanks may stand anywhere: "Vo rn Castel lane"
 
 
 class Letter(NamedTuple):
@@ -32,17 +33,24 @@ class Letter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A name as letters.  policy: whose.  units: folded letters; breaks: where words begin."""
+    """A name as letters.
+
+    policy: whose.  units: folded letters.  breaks: where words begin.  weight: how telling it is.
+    foreign: units whose characters are not ASCII, which rot13 leaves alone.
+    """
 
     policy: str
     units: tuple[str, ...]
     breaks: frozenset[int]
+    weight: int
+    foreign: frozenset[int]
 
     @staticmethod
     def of(policy: str, name: str) -> "Phrase":
         """The name's phrase.  Raises ValueError for a name without letters or digits."""
         units: list[str] = []
         breaks: set[int] = set()
+        foreign: set[int] = set()
         gap = NO_GAP
         for char in name:
             found = sign(char)
@@ -50,12 +58,15 @@ class Phrase:
             if found.letters and units and gap:
                 breaks.add(len(units))
             gap = NO_GAP if found.letters else gap
+            if not char.isascii():
+                foreign.update(range(len(units), len(units) + len(found.letters)))
             units.extend(found.letters)
             if found.marks and units:
                 units[-1] = with_marks(units[-1], found.marks)
         if not units:
             raise ValueError("a name without a letter or digit cannot be found in a text")
-        return Phrase(policy, tuple(units), frozenset(breaks))
+        weight = sum(3 if is_unspaced(unit[0]) else 1 for unit in units)
+        return Phrase(policy, tuple(units), frozenset(breaks), weight, frozenset(foreign))
 
     @property
     def key(self) -> str:
@@ -74,26 +85,31 @@ class Phrase:
         letters = self._letters
         plain = canonical(letters)
         found: dict[str, Turn] = {plain: "plain"}
-        if len(letters) >= TURNED_LENGTH:
+        if self.weight >= TURNED_WEIGHT:
             cuts = [0, *sorted(self.breaks), len(letters)]
             words = [plain[a:b][::-1] for a, b in pairwise(cuts)]
             found.setdefault(plain[::-1], "reversed")
             found.setdefault("".join(words), "words reversed")
             found.setdefault(canonical(letters.translate(ROT13)), "rot13")
+            if self.foreign:
+                found.setdefault(self.turned("rot13 of ASCII").key, "rot13 of ASCII")
         return found
 
     def turned(self, turn: Turn) -> "Phrase":
         """The phrase as it reads when written in that way."""
         if turn == "plain":
             return self
-        if turn == "rot13":
-            return Phrase(self.policy, tuple(u.translate(ROT13) for u in self.units), self.breaks)
         if turn == "reversed":
             size = len(self.units)
-            return Phrase(self.policy, self.units[::-1], frozenset(size - b for b in self.breaks))
-        cuts = [0, *sorted(self.breaks), len(self.units)]
-        words = (self.units[a:b][::-1] for a, b in pairwise(cuts))
-        return Phrase(self.policy, tuple(u for word in words for u in word), self.breaks)
+            breaks = frozenset(size - b for b in self.breaks)
+            return replace(self, units=self.units[::-1], breaks=breaks)
+        if turn == "words reversed":
+            cuts = [0, *sorted(self.breaks), len(self.units)]
+            words = (self.units[a:b][::-1] for a, b in pairwise(cuts))
+            return replace(self, units=tuple(unit for word in words for unit in word))
+        kept = self.foreign if turn == "rot13 of ASCII" else ()
+        turned = (u if i in kept else u.translate(ROT13) for i, u in enumerate(self.units))
+        return replace(self, units=tuple(turned))
 
     def may_become(self, letters: Sequence[Letter], gap: int = NO_GAP) -> bool:
         """Whether these letters (at least one), then that gap, may still be its beginning."""
@@ -121,14 +137,13 @@ class Phrase:
         )
 
     def _breaks_fit(self, breaks: dict[int, int], size: int) -> bool:
-        length = len(self.units)
         inside = [gap for place, gap in breaks.items() if place not in self.breaks]
-        if not inside or length >= SCATTERED_LENGTH:
+        if not inside or self.weight >= SCATTERED_WEIGHT:
             return True
-        if length >= BROKEN_LENGTH and BLANK_GAP not in inside:
+        if self.weight >= BROKEN_WEIGHT and BLANK_GAP not in inside:
             return True
-        spelled = all(place in breaks for place in range(1, min(size, length)))
-        return spelled and length >= SPELLED_LENGTH
+        spelled = all(place in breaks for place in range(1, min(size, len(self.units))))
+        return spelled and self.weight >= SPELLED_WEIGHT
 
     def _enough_is_plain(self, letters: Sequence[Letter]) -> bool:
         plain = sum(letter.unit == unit for letter, unit in zip(letters, self.units, strict=True))

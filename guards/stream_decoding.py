@@ -30,9 +30,10 @@ class Placed(NamedTuple):
 
 
 class Utf8:
-    """Characters from single bytes; what is not UTF-8 is read as Latin-1."""
+    """Characters from single bytes; what is not UTF-8 is read as Latin-1, or else as a blank."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, latin: bool) -> None:
+        self._latin = latin
         self._bytes: list[tuple[int, int, int]] = []
 
     @property
@@ -41,7 +42,7 @@ class Utf8:
 
     def read(self, byte: int, start: int, end: int) -> list[Placed]:
         if not self._bytes and _length(byte) == 1:
-            return [Placed(chr(byte), start, end, decoded=True)]
+            return [self._single(byte, start, end)]
         done = self.rest() if self._bytes and not 0x80 <= byte < 0xC0 else []
         self._bytes.append((byte, start, end))
         data = bytes(value for value, _, _ in self._bytes)
@@ -57,7 +58,11 @@ class Utf8:
 
     def rest(self) -> list[Placed]:
         left, self._bytes = self._bytes, []
-        return [Placed(chr(value), start, end, decoded=True) for value, start, end in left]
+        return [self._single(*byte) for byte in left]
+
+    def _single(self, byte: int, start: int, end: int) -> Placed:
+        char = chr(byte) if byte < 0x80 or self._latin else " "
+        return Placed(char, start, end, decoded=True)
 
 
 class Surrogates:
@@ -92,7 +97,7 @@ class Escapes:
 
     def __init__(self) -> None:
         self._open: list[Placed] = []
-        self._utf8 = Utf8()
+        self._utf8 = Utf8(latin=True)
         self._surrogates = Surrogates()
 
     @property
@@ -149,7 +154,7 @@ class Base64:
     } | {"+": 62, "-": 62, "/": 63, "_": 63}
 
     def __init__(self) -> None:
-        self.utf8 = Utf8()
+        self.utf8 = Utf8(latin=False)
         self._bits = 0
         self._size = 0
         self._start = 0
@@ -185,7 +190,7 @@ class Hex:
     joints = frozenset(" ,:;-\n\r\t")  # what may stand between two pairs
 
     def __init__(self) -> None:
-        self.utf8 = Utf8()
+        self.utf8 = Utf8(latin=False)
         self._digit = ""
         self._start = 0
 

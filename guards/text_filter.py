@@ -75,7 +75,7 @@ class TextFilter:
         if self.caught:
             return ""
         hits = [hit for placed in self._surrogates.rest() for hit in self._hits(placed)]
-        hits += self._escapes.finish(self._walk)
+        hits += self._escapes.finish()
         hits += self._walk.finish()
         hits += [hit for stretch in self._stretches for hit in stretch.finish()]
         hits = self._counted(hits)
@@ -117,45 +117,45 @@ class _EscapeLayer:
     def __init__(self, levels: int) -> None:
         self._levels = levels
         self._escapes = Escapes()
+        self._decoded = False
         self._walk: Walk | None = None
-        self._as_it_was: Walk | None = None
         self._above: _EscapeLayer | None = None
 
     @property
     def hold(self) -> int | None:
         """Where the earliest thing starts that may still become a phrase."""
         holds = [self._escapes.pending]
-        walk = self._walk or (self._as_it_was if self._escapes.pending is not None else None)
-        if walk:
-            holds.append(walk.hold)
+        if self._walk:
+            holds.append(self._walk.hold)
         if self._above:
             holds.append(self._above.hold)
         return min((hold for hold in holds if hold is not None), default=None)
 
     def read(self, placed: Placed, below: Walk) -> list[Hit]:
         """Read on.  below: the walk over the same text as written, before it reads this."""
-        if not self._walk and placed.char in OPENERS:
-            self._as_it_was = below.copy()
-        return self._follow(self._escapes.read(placed))
+        if not self._walk:
+            if placed.char not in OPENERS:
+                return []
+            self._walk = below.copy()
+        hits = self._follow(self._escapes.read(placed))
+        if not self._decoded and self._escapes.pending is None:
+            self._walk = None  # it was no escape: this still reads what the layer below does
+        return hits
 
-    def finish(self, below: Walk) -> list[Hit]:
+    def finish(self) -> list[Hit]:
         """The text is over."""
         hits = self._follow(self._escapes.rest())
-        if self._walk:
-            if self._above:
-                hits += self._above.finish(self._walk)
-            hits += self._walk.finish()
-        return hits
+        hits += self._above.finish() if self._above else []
+        return hits + (self._walk.finish() if self._walk else [])
 
     def _follow(self, decoded: Iterable[Placed]) -> list[Hit]:
         hits: list[Hit] = []
         for placed in decoded:
-            if placed.decoded and not self._walk:
-                self._walk = self._as_it_was
+            if placed.decoded and not self._decoded:
+                self._decoded = True
                 self._above = _EscapeLayer(self._levels - 1) if self._levels > 1 else None
             if self._walk:
-                if self._above:
-                    hits += self._above.read(placed, self._walk)
+                hits += self._above.read(placed, self._walk) if self._above else []
                 hits += self._walk.read(placed.char, placed.start, placed.end)
         return hits
 

@@ -83,8 +83,11 @@ def _as_glyph(char: str) -> str:
 
 
 def _as_rot13(char: str) -> str:
-    found = sign(char)
-    return canonical(found.letters.translate(ROT13)) or (_GAP if found.gap else _NOTHING)
+    return (
+        canonical(char.lower().translate(ROT13))
+        if char.isalpha() and char.isascii()
+        else _as_letters(char)
+    )
 
 
 def _with_symbols(reading: Callable[[str], str]) -> Callable[[str], str]:

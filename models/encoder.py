@@ -28,7 +28,7 @@ REMEMBERED = 4096  # vectors kept, by digest of their text
 _WEIGHTS_DIGEST = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _TOKENIZER_DIGEST = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 _PAIR = ("A man is eating food.", "A man is eating a piece of bread.")
-_PAIR_COSINE = (0.70, 0.81)  # 0.755 in 32 bits
+_PAIR_COSINE = (0.70, 0.81)  # 0.755 in 32 bits, 0.768 in 8
 _STRANGER = "The stock market fell sharply on Monday."
 
 

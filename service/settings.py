@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         5.0, gt=0, description="Its strength, in units of the embedding table's RMS."
     )
     example_threshold: float = Field(
-        0.92, gt=0, le=1, description="Cosine from which a text counts as like an example."
+        0.7, gt=0, le=1, description="Cosine from which a text with its names is like an example."
     )
 
     audit_log: str = Field("", description="File of audit lines; empty: in the data folder.")
