@@ -17,11 +17,16 @@ class Release(NamedTuple):
 
 
 class _Scanned:
-    """One channel: what was said, and how much of it has left."""
+    """One channel: what was said, and how much of it has left.
+
+    Its first ``floor`` characters were said before, found clean then, and stay.
+    """
 
     def __init__(self, new_filter: NewFilter) -> None:
         self._filter = new_filter()
         self._said: list[str] = []
+        self._passed = 0  # characters that the filter let pass
+        self._floor = 0
         self.released = 0
         self.ended = False
 
@@ -33,7 +38,8 @@ class _Scanned:
     def said(self) -> str:
         """All of it, cut off where something was caught."""
         said = "".join(self._said)
-        return said if self.caught is None else said[: self.caught.start]
+        caught = self.caught
+        return said if caught is None else said[: max(caught.start, self._floor)]
 
     def push(self, text: str) -> str:
         self._said.append(text)
@@ -46,11 +52,11 @@ class _Scanned:
         return self._let_out(self._filter.finish())
 
     def seed(self, text: str, released: int) -> str:
-        """Begin with text that was said before, of which so much has left already."""
+        """Begin with clean text, of which so much has left; the rest leaves now."""
         self._said.append(text)
-        passed = len(self._filter.push(text))
-        self.released = max(released, passed)
-        return text[released : self.released]
+        self._passed = len(self._filter.push(text))
+        self._floor = self.released = len(text)
+        return text[released:]
 
     def rest(self) -> str:
         """What was said, is clean and has not left: after a catch."""
@@ -59,8 +65,12 @@ class _Scanned:
         return text
 
     def _let_out(self, text: str) -> str:
-        self.released += len(text)
-        return text
+        self._passed += len(text)
+        new = self._passed - self.released
+        if new <= 0:
+            return ""
+        self.released = self._passed
+        return text[-new:]
 
 
 class Choice:
