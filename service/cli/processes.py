@@ -70,7 +70,7 @@ def answers(url: str) -> bool:
     """Whether the URL gives a 2xx within two seconds."""
     try:
         with urlopen(url, timeout=2) as answer:  # noqa: S310  (our own http URLs)
-            return 200 <= answer.status < 300
+            return bool(200 <= answer.status < 300)
     except (OSError, HTTPException):
         return False
 
