@@ -13,7 +13,7 @@ TRICKY = st.text(
 )
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.characters())
 def test_folding_again_changes_nothing(char: str) -> None:
     folded = fold(char)
@@ -23,7 +23,7 @@ def test_folding_again_changes_nothing(char: str) -> None:
     assert "".join(map(fold, glyph)) == glyph
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.characters())
 def test_canonically_equal_characters_fold_alike(char: str) -> None:
     decomposed = unicodedata.normalize("NFD", char)
@@ -63,7 +63,7 @@ def reference(text: str) -> list[tuple[str, int, int]]:
     return found
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ANY_TEXT | TRICKY)
 def test_the_plain_view_is_the_letters_one_by_one(text: str) -> None:
     view = next(iter(views(text)))
@@ -71,7 +71,7 @@ def test_the_plain_view_is_the_letters_one_by_one(text: str) -> None:
     assert list(places) == reference(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ANY_TEXT | TRICKY)
 def test_every_view_has_a_place_in_the_text_for_each_letter(text: str) -> None:
     for view in views(text):
@@ -79,7 +79,7 @@ def test_every_view_has_a_place_in_the_text_for_each_letter(text: str) -> None:
         assert all(0 <= origin < len(text) for origin in view.origins)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text("ab .", max_size=20))
 def test_words_are_reversed_one_by_one(text: str) -> None:
     view: View = next(iter(views(text)))

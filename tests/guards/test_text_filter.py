@@ -27,7 +27,7 @@ def cut(text: str, places: set[int]) -> list[str]:
     return [text[a:b] for a, b in pairwise(edges)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, st.sets(st.integers(1, 60)))
 def test_however_it_is_cut_the_same_is_released_and_caught(text: str, places: set[int]) -> None:
     whole, pieces, chars = filter_of(*NAMES), filter_of(*NAMES), filter_of(*NAMES)
@@ -67,7 +67,7 @@ def plain_mentions(text: str, name: str) -> Iterator[tuple[int, int]]:
             yield places[0], places[-1] + 1
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
