@@ -87,6 +87,9 @@ def engine_environment(settings: Settings, inherited: Mapping[str, str]) -> dict
         "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",  # the model is a folder: there is nothing to fetch
+        # In GiB, on CPUs only.  vLLM would otherwise want nearly all of the machine's memory.
+        "VLLM_CPU_KVCACHE_SPACE": inherited.get("VLLM_CPU_KVCACHE_SPACE", "1"),
     }
     if settings.engine_key_file is not None:
         ours["LETHE_ENGINE_KEY_FILE"] = str(settings.engine_key_file.resolve())

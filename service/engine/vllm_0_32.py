@@ -77,7 +77,8 @@ def _unsupported_request(request: Any) -> str | None:
         return "the prompt is not made of token ids"
     if request.lora_request is not None:
         return "adapters are not served"
-    if any(getattr(params, name, None) not in (None, False, []) for name in _SCORES):
+    # Zero is a wish too: for the score of the prompt's own tokens.
+    if any(getattr(params, name, None) is not None for name in _SCORES):
         return "scores of chosen tokens are not served"
     if len(params.extra_args or {}) > 1:
         return "extra arguments are not served"

@@ -157,6 +157,7 @@ REFUSED: dict[str, Any] = {
     "with more extra arguments": lambda bench: {
         "vllm_xargs": {"lethe": bench.sign(IDS, "salt"), "other": 1}
     },
+    "with a wish for the prompt's scores": lambda bench: {"prompt_logprobs": 0},
     "with transferred ids": lambda bench: {"kv_transfer_params": {"prompt_token_ids": [5, 6]}},
 }
 REFUSED_BY_VLLM: dict[str, Any] = {

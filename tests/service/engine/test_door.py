@@ -43,7 +43,7 @@ def key(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 @pytest.fixture
 async def client(key: bytes, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    monkeypatch.setattr(attest.seams, "admission_installed", lambda: True)
+    monkeypatch.setattr("service.engine.vllm_0_32.admission_installed", lambda: True)
     door = attest.Door(application)
     state = SimpleNamespace(state=SimpleNamespace(engine_client=Engine()))
 
@@ -58,7 +58,7 @@ async def client(key: bytes, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[h
 def test_the_door_does_not_open_without_admission(
     key: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attest.seams, "admission_installed", lambda: False)
+    monkeypatch.setattr("service.engine.vllm_0_32.admission_installed", lambda: False)
     with pytest.raises(attest.NotGuarded):
         attest.Door(application)
 
@@ -119,12 +119,15 @@ async def test_a_malformed_preload_reaches_no_worker(
 
 
 async def test_websockets_are_closed(key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attest.seams, "admission_installed", lambda: True)
+    monkeypatch.setattr("service.engine.vllm_0_32.admission_installed", lambda: True)
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("nothing is read from a websocket")
+
     door = attest.Door(application)
-    await door({"type": "websocket", "path": "/v1/realtime", "headers": []}, None, send)
+    await door({"type": "websocket", "path": "/v1/realtime", "headers": []}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
