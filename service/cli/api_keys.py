@@ -14,10 +14,11 @@ PATH = "/v1/api_keys"
 @app.command("create")
 def create(
     plane: Annotated[str, typer.Option(help="data or admin")] = "data",
-    tenant: Annotated[str, typer.Option(help="Whose requests it signs.")] = "default",
+    tenant: Annotated[str | None, typer.Option(help="Whose requests a data key signs.")] = None,
 ) -> None:
     """Create a key.  It is shown once."""
-    found = admin("POST", PATH, body={"plane": plane, "tenant": tenant})
+    body = {"plane": plane, **({"tenant": tenant} if tenant else {})}
+    found = admin("POST", PATH, body=body)
     console.print(f"{found['id']}  {found['key']}", highlight=False, soft_wrap=True)
 
 
