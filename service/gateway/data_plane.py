@@ -30,8 +30,9 @@ from service.gateway.exchange import App, ClientGone, Exchange, Receive, Scope, 
 from service.gateway.json_body import read_object
 from service.gateway.prepare import Prepared
 from service.gateway.readiness import Readiness
-from service.gateway.run import Engine, Out, Run, together
+from service.gateway.run import Engine, Out, Run
 from service.gateway.schema import ChatRequest, CompletionRequest, Schema
+from service.gateway.together import together
 from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
 from service.store.store import StoreUnavailable
 
@@ -214,10 +215,9 @@ class Answering:
         metrics.request_seconds.labels(*self._labels(), self._error).observe(seconds)
         metrics.cases.labels(self._outcome).inc()
         for run in self._runs:
-            case = run.prepared.case
-            for match in case.matches:
+            for match in run.matches:
                 metrics.matches.labels(match.evidence).inc()
-            for edit in case.edits:
+            for edit in run.edits:
                 metrics.edits.labels(edit.guard).inc()
             self._plane.audit.write(self._entry(run, seconds))
             if self._outcome == "completed":
@@ -228,7 +228,7 @@ class Answering:
 
     def _entry(self, run: Run, seconds: float) -> CaseEntry:
         case = run.prepared.case
-        kinds = [edit.guard for edit in case.edits]
+        kinds = [edit.guard for edit in run.edits]
         done = self._outcome == "completed"
         return CaseEntry(
             case=case.id,
@@ -236,8 +236,8 @@ class Answering:
             key=self._principal.key_id,
             epoch=case.epoch,
             outcome=self._outcome,
-            policies=tuple(match.policy for match in case.matches),
-            evidence=tuple(match.evidence for match in case.matches),
+            policies=tuple(match.policy for match in run.matches),
+            evidence=tuple(match.evidence for match in run.matches),
             edits={kind: kinds.count(kind) for kind in set(kinds)},
             prompt_tokens=run.prompt_tokens,
             completion_tokens=run.completion_tokens if done else 0,

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from guards.case import Case, Edit, Match
 from guards.rules import Rules
 from service.errors import ApiError, invalid
 from service.gateway.canary import error_message, refused
@@ -13,6 +14,7 @@ from service.gateway.choice import Choice, Release
 from service.gateway.pieces import Piece, Usage
 from service.gateway.prepare import Prepared, Preparer
 from service.gateway.schema import Generation
+from service.gateway.seam import Seam
 from service.gateway.trust import EngineTrust
 from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
 from service.gateway.upstream import Answer, Upstream
@@ -57,6 +59,7 @@ class Run:
         self._rules = rules
         self._generation = generation
         self.prepared = prepared
+        self.cases: list[Case] = [prepared.case]
         self._first = first
         self._choices = [Choice(self._new_filter) for _ in range(generation.n)]
         self._usage = Usage()
@@ -96,6 +99,17 @@ class Run:
         return sum(choice.left for choice in self._choices)
 
     @property
+    def matches(self) -> list[Match]:
+        """Every match, of a second attempt too; each policy once."""
+        found = {match.policy: match for case in self.cases for match in case.matches}
+        return list(found.values())
+
+    @property
+    def edits(self) -> list[Edit]:
+        """Every edit that was sent."""
+        return [edit for case in self.cases for edit in case.edits]
+
+    @property
     def prompt_tokens(self) -> int:
         """Tokens of the prompt, counted once."""
         return len(self.prepared.rendered.ids)
@@ -121,28 +135,33 @@ class Run:
             for out in self._end(index, caught):
                 yield out
             return
+        # Models begin words with their blank: the prompt must not end in it.
         said = caught.said if continuable else ""
+        head = said.rstrip()
         prepared = await asyncio.to_thread(
-            self._engine.preparer.again, self.prepared, said, policy, self._rules, self._generation
+            self._engine.preparer.again, self.prepared, head, policy, self._rules, self._generation
         )
+        self.cases.append(prepared.case)
         fresh, releases = caught.restarted() if continuable else (caught.anew(), [])
         self._choices[index] = fresh
         for release in releases:
             yield Out(self._first + index, release)
-        async with aclosing(self._second(index, fresh, prepared, continued=continuable)) as outs:
+        seam = Seam(said[len(head) :]) if continuable else None
+        async with aclosing(self._second(index, fresh, prepared, seam)) as outs:
             async for out in outs:
                 yield out
 
     async def _second(
-        self, index: int, choice: Choice, prepared: Prepared, *, continued: bool
+        self, index: int, choice: Choice, prepared: Prepared, seam: Seam | None
     ) -> AsyncGenerator[Out, None]:
         used = len(prepared.rendered.ids) - self.prompt_tokens
         room = self._room() - used
         if choice.caught is None and room > 0:
-            path, body = self._question(prepared, 1, room if continued else None)
+            path, body = self._question(prepared, 1, room if seam is not None else None)
             async with aclosing(self._pieces(path, body)) as pieces:
                 async for piece in pieces:
-                    for out in self._push(index, choice, piece):
+                    joined = piece if seam is None else seam.joined(piece)
+                    for out in self._push(index, choice, joined):
                         yield out
                     if choice.caught is not None:
                         break
@@ -233,42 +252,3 @@ def _sanitised(message: str) -> ApiError:
     if "tool" in message and "requires" in message:
         return invalid("tool_choice", "This model does not support this use of tools.")
     return invalid(None, "The engine refused this combination of parameters.")
-
-
-async def together(runs: list[Run]) -> AsyncGenerator[Out, None]:
-    """What several runs let out, as it comes.  The first failure ends them all."""
-    if len(runs) == 1:
-        async with aclosing(runs[0].outs()) as outs:
-            async for out in outs:
-                yield out
-        return
-    # Unbounded: what several prompts may say is bounded by their tokens.
-    queue: asyncio.Queue[Out | None] = asyncio.Queue()
-    task = asyncio.create_task(_drain_all(runs, queue))
-    try:
-        while True:
-            said = await queue.get()
-            if said is None:
-                break
-            yield said
-        await task
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from group
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _drain_all(runs: list[Run], queue: asyncio.Queue[Out | None]) -> None:
-    try:
-        async with asyncio.TaskGroup() as group:
-            for run in runs:
-                group.create_task(_drain(run, queue))
-    finally:
-        queue.put_nowait(None)
-
-
-async def _drain(run: Run, queue: asyncio.Queue[Out | None]) -> None:
-    async with aclosing(run.outs()) as outs:
-        async for out in outs:
-            queue.put_nowait(out)
