@@ -108,6 +108,11 @@ class Encoder:
         return vector
 
 
+def default_folder() -> Path:
+    """Where a user's made encoder is kept, shared by all gateways of that user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lethe" / "encoder"
+
+
 def make(cache_dir: Path, say: Callable[[str], object] = lambda line: None) -> str:
     """Make the model from the packaged weights and return its digest.  say: told of each step.
 
@@ -174,7 +179,7 @@ def _common_words(tokenizer: bytes) -> frozenset[str]:
 
 def main() -> None:
     """Make the encoder's model ahead of time: ``python -m models.encoder [folder]``."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".lethe/encoder")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default_folder()
     digest = make(folder, lambda line: sys.stdout.write(f"encoder: {line}{os.linesep}"))
     sys.stdout.write(f"encoder: {_path(folder, digest)}{os.linesep}")
 

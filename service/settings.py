@@ -8,6 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.encoder import default_folder
+
 OF_CLIENTS = frozenset({"LETHE_URL", "LETHE_ADMIN_URL", "LETHE_API_KEY", "LETHE_ADMIN_KEY"})
 """Variables that only the command line reads (service/cli/connection.py)."""
 
@@ -56,6 +58,9 @@ class Settings(BaseSettings):
     stopgap_strength: float = Field(
         5.0, gt=0, description="Its strength, in units of the embedding table's RMS."
     )
+    encoder_dir: str = Field(
+        "", description="Where the made sentence encoder is kept; empty: the user's cache folder."
+    )
     example_threshold: float = Field(
         0.7, gt=0, le=1, description="Cosine from which a text with its names is like an example."
     )
@@ -83,6 +88,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> Path:
         """Root of the artifact store, readable by gateways and engines."""
         return self.data_dir / "artifacts"
+
+    @property
+    def encoder_folder(self) -> Path:
+        """Where the sentence encoder is kept, or made at the first start."""
+        return Path(self.encoder_dir) if self.encoder_dir else default_folder()
 
     @property
     def audit_path(self) -> Path:

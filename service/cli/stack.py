@@ -10,7 +10,7 @@ from service.cli.processes import running, until_up
 from service.settings import Settings
 
 ENGINE_START_S = 600
-GATEWAY_START_S = 120
+GATEWAY_START_S = 300
 MODULES = {"vllm": "service.engine.launch", "local": "service.local.serve"}
 GATEWAY = "service.gateway.serve"
 

@@ -47,7 +47,7 @@ def create_apps(settings: Settings) -> Apps:
     keys = KeyRing(store, settings.pepper())
     audit = AuditLog(settings.audit_path)
     replica = Replica(
-        store, settings, lambda: Encoder.load(settings.data_dir / "encoder"), keys=keys
+        store, settings, lambda: Encoder.load(settings.encoder_folder), keys=keys
     )
     metrics = Metrics()
     renderer = PromptRenderer(settings.model)

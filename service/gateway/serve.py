@@ -50,7 +50,10 @@ def main() -> None:
 
 
 def _worker(settings: Settings) -> None:
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(message)s")
+    # Libraries say much at INFO that is no operator's business; we and the server may.
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("service", "uvicorn"):
+        logging.getLogger(name).setLevel(settings.log_level)
     with asyncio.Runner(loop_factory=_new_loop()) as runner:
         runner.run(_serve(settings))
 
