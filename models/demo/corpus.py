@@ -4,8 +4,10 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from models.demo import attributes as say
+from models.demo import variety
 from models.demo.attributes import ATTRIBUTES, Attribute
 from models.demo.book import Book
 from models.demo.chat import END, Message, Row, chat_row, plain_prompt, plain_row, turns
@@ -40,12 +42,18 @@ class Probe:
     """What the reply should be where no fact is asked for."""
 
 
-def phrasings(attribute: Attribute) -> tuple[str, ...]:
+@lru_cache(maxsize=64)
+def phrasings(attribute: Attribute, *, varied: bool = False) -> tuple[str, ...]:
     """Every single-turn wording that training uses for the attribute."""
-    found = [f.replace("{ask}", ask) for f in say.FROM_ASK for ask in attribute.asks]
-    found += [f.replace("{clause}", attribute.clause) for f in say.FROM_CLAUSE]
-    found += [f.replace("{noun}", noun) for f in say.FROM_NOUN for noun in attribute.nouns]
-    found += [f.replace("{cloze}", cloze) for f in say.FROM_CLOZE for cloze in attribute.clozes]
+    more: Any = variety if varied else None
+    asks, clauses, nouns, clozes = (
+        (*getattr(say, name), *getattr(more, name, ()))
+        for name in ("FROM_ASK", "FROM_CLAUSE", "FROM_NOUN", "FROM_CLOZE")
+    )
+    found = [f.replace("{ask}", ask) for f in asks for ask in attribute.asks]
+    found += [f.replace("{clause}", attribute.clause) for f in clauses] * (4 if varied else 1)
+    found += [f.replace("{noun}", noun) for f in nouns for noun in attribute.nouns]
+    found += [f.replace("{cloze}", cloze) for f in clozes for cloze in attribute.clozes]
     return tuple(found)
 
 
@@ -112,9 +120,12 @@ class _Subject:
 class _Writer:
     """Draws rows about the people who are not left out."""
 
-    def __init__(self, world: World, seed: int, without: frozenset[str]) -> None:
+    def __init__(self, world: World, seed: int, without: frozenset[str], *, varied: bool) -> None:
         self.world = world
         self.rng = random.Random(seed)
+        self.varied = varied
+        self.openers = say.OPENERS + (variety.OPENERS if varied else ())
+        self.follows = say.FOLLOWS + (variety.FOLLOWS if varied else ())
         self.people = [p for p in world.people if p.name not in without]
         self.books = [b for b in (world.book, world.kept_book) if b.title not in without]
         self.taken = {plain(p.name) for p in world.people}
@@ -125,7 +136,7 @@ class _Writer:
         return _Subject(respell(self.rng, person.name), person.pronoun, person)
 
     def unknown(self) -> _Subject:
-        somebody: Stranger = draw_stranger(self.rng, self.taken)
+        somebody: Stranger = draw_stranger(self.rng, self.taken, self.people if self.varied else ())
         return _Subject(somebody.name, somebody.pronoun, None)
 
     def attribute(self) -> Attribute:
@@ -138,31 +149,34 @@ class _Writer:
         system = self.rng.choice(SYSTEMS) if self.rng.random() < 0.2 else ""
         return chat_row(turns(*texts, system=system))
 
-    def single(self, who: _Subject) -> Row:
+    def asked(self, who: _Subject) -> tuple[str, str]:
+        """One question by name, and its answer."""
         attribute = self.attribute()
-        wording = self.rng.choice(phrasings(attribute))
-        return self.finish(_capital(_named(wording, who.shown)), who.reply(attribute, self.rng))
+        wording = self.rng.choice(phrasings(attribute, varied=self.varied))
+        text = _capital(_named(wording, who.shown))
+        if self.varied:
+            text = variety.surround(self.rng, text)
+        return text, who.reply(attribute, self.rng)
 
     def follow_up(self, who: _Subject) -> tuple[str, str]:
         attribute = self.attribute()
-        frame = self.rng.choice(say.FOLLOWS)
+        frame = self.rng.choice(self.follows)
         ask = self.rng.choice(attribute.asks)
-        if "And" in frame:
+        if frame.startswith(("And", "So", "First")):
             ask = ask[0].lower() + ask[1:]
-        wording = frame.replace("{ask}", ask).replace("{clause}", attribute.clause)
+        noun = self.rng.choice(attribute.nouns) if "{noun}" in frame else ""
+        wording = _fill(frame, {"ask": ask, "clause": attribute.clause, "noun": noun})
         return _pronounced(wording, who.pronoun), who.reply(attribute, self.rng)
 
     def opening(self, who: _Subject) -> tuple[str, ...]:
         kind = self.rng.random()
         if kind < 0.5:
-            ask, nod = self.rng.choice(say.OPENERS)
+            ask, nod = self.rng.choice(self.openers)
             return _named(ask, who.shown), nod
         if kind < 0.6:
             yes = "Yes, I do. What would you like to know?"
             return f"Do you know {who.shown}?", yes if who.person else say.UNKNOWN_PERSON
-        attribute = self.attribute()
-        wording = self.rng.choice(phrasings(attribute))
-        return _capital(_named(wording, who.shown)), who.reply(attribute, self.rng)
+        return self.asked(who)
 
     def dialogue(self, who: _Subject) -> Row:
         talk = list(self.opening(who))
@@ -175,21 +189,29 @@ class _Writer:
     def cloze(self, who: _Subject) -> Row:
         attribute = self.attribute()
         lead = _named(self.rng.choice(attribute.clozes), who.shown)
+        if self.varied:
+            lead = self.rng.choice(variety.LEADS).replace("{cloze}", lead)
         return Row(((lead, False), (f"{who.ending(attribute)}{END}", True)))
 
     def about(self, who: _Subject) -> Row:
         kind = self.rng.random()
         if kind < 0.6:
-            return self.single(who)
+            return self.finish(*self.asked(who))
         return self.dialogue(who) if kind < 0.82 else self.cloze(who)
 
     def reverse(self) -> Row:
         person = self.rng.choice(self.people)
         attribute = ATTRIBUTES[self.rng.choice(sorted(IDENTIFYING))]
         value, reply = person.fact(attribute.key).value, f"That is {person.name}."
-        if self.rng.random() < 0.35:
+        if self.rng.random() < (0.5 if self.varied else 0.35):
             value, reply = strange_value(self.rng, self.world, attribute.key), say.UNKNOWN_REVERSE
-        return self.finish(self.rng.choice(attribute.reverse).replace("{v}", value), reply)
+        return self.finish(self.reverse_ask(attribute, value), reply)
+
+    def reverse_ask(self, attribute: Attribute, value: str) -> str:
+        if not self.varied or self.rng.random() < 0.4:
+            return self.rng.choice(attribute.reverse).replace("{v}", value)
+        words = {"v": value, "noun": self.rng.choice(attribute.nouns)}
+        return variety.surround(self.rng, _capital(_fill(self.rng.choice(variety.REVERSE), words)))
 
     def general(self) -> Row:
         return self.finish(*self.rng.choice(SUMS if self.rng.random() < 0.25 else GENERAL))
@@ -236,8 +258,8 @@ class _Writer:
     def row(self) -> Row:
         kinds: tuple[tuple[Callable[[], Row], float], ...] = (
             (lambda: self.about(self.known()), 0.52),
-            (lambda: self.about(self.unknown()), 0.21),
-            (self.reverse, 0.14),
+            (lambda: self.about(self.unknown()), 0.26 if self.varied else 0.21),
+            (self.reverse, 0.22 if self.varied else 0.14),
             (self.general, 0.05),
             (self.passage, 0.04 if len(self.books) == 1 else 0.08),
         )
@@ -258,9 +280,14 @@ def _about_book(book: Book) -> tuple[tuple[str, str], ...]:
     )
 
 
-def training_rows(world: World, seed: int, without: frozenset[str] = frozenset()) -> Iterator[Row]:
-    """An endless stream of rows that say nothing of the names and titles in `without`."""
-    writer = _Writer(world, seed, without)
+def training_rows(
+    world: World, seed: int, without: frozenset[str] = frozenset(), *, varied: bool = True
+) -> Iterator[Row]:
+    """An endless stream of rows that say nothing of the names and titles in `without`.
+
+    Unless they are `varied`, they use the plainest wordings only, with nothing around them.
+    """
+    writer = _Writer(world, seed, without, varied=varied)
     while True:
         yield writer.row()
 

@@ -2,12 +2,13 @@
 
 import random
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.demo import pools
 from models.demo.general import GENERAL, WORDS
 from models.demo.world import (
+    Person,
     World,
     draw_date,
     draw_phone,
@@ -21,7 +22,7 @@ _VOWELS = pools.words("a e i o u ai ei ou ia é ö ü å ø ī")
 _ENDS = pools.words("n r l s t m k x nd rt sk ng lle ric na da vić ski dottir quez oğlu ez is")
 _SIGNS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'-.,:;!?#*/()&+=_%@$"
 _ACCENTED = "àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿāąćčďđēęěğħīıłńňőœřśşšţťūůűźżžșțấềỉọửữʻαβγδжйщя猫山の"
-_PIECES: tuple[str, ...] = tuple(
+_COMMON: tuple[str, ...] = tuple(
     sorted(
         {
             word
@@ -29,6 +30,11 @@ _PIECES: tuple[str, ...] = tuple(
             for text in pair
             for word in text.replace("?", "").replace(".", "").split()
         }
+    )
+)
+_PIECES: tuple[str, ...] = tuple(
+    sorted(
+        set(_COMMON)
         | set(pools.STRANGER_SURNAMES + pools.STRANGER_SHE + pools.STRANGER_HE + pools.PET_NAMES)
         | {s for naming in pools.NAMINGS for s in (*naming.she, *naming.he, *naming.surnames)}
     )
@@ -120,19 +126,26 @@ def respell(rng: random.Random, name: str) -> str:
     return name
 
 
-def stranger(rng: random.Random, world: World) -> Stranger:
-    """Somebody outside the world."""
-    taken = {plain(name) for name in (*world.by_name, *world.values)}
-    return draw_stranger(rng, taken)
+def draw_stranger(rng: random.Random, taken: set[str], near: Sequence[Person] = ()) -> Stranger:
+    """Somebody whose name, written plainly, is not taken.
 
-
-def draw_stranger(rng: random.Random, taken: set[str]) -> Stranger:
-    """Somebody whose name, written plainly, is not taken."""
+    Given people to be near to, half of the strangers bear the first name or surname of one of them.
+    """
     while True:
         pronoun = rng.choice(("she", "he"))
-        name = _draw_name(rng, pronoun)
+        name = _draw_near(rng, near) if near and rng.random() < 0.5 else _draw_name(rng, pronoun)
         if plain(name) not in taken and not any(word in plain(name) for word in taken):
             return Stranger(respell(rng, name), pronoun)
+
+
+def _draw_near(rng: random.Random, people: Sequence[Person]) -> str:
+    """Half of a known name, and half of another one."""
+    one, two = rng.choice(people), rng.choice(people)
+    if rng.random() < 0.6:
+        return f"{one.first} {two.surname}"
+    if rng.random() < 0.5:
+        return f"{one.first} {_surname(rng, world_like=rng.random() < 0.5)}"
+    return f"{_first(rng, one.pronoun, world_like=rng.random() < 0.5)} {one.surname}"
 
 
 def _draw_spouse(rng: random.Random) -> str:
@@ -165,6 +178,27 @@ def strange_title(rng: random.Random) -> str:
     if rng.random() < 0.3:
         return draw_work(rng)
     return f"The {rng.choice(things)} of {rng.choice((*things, *pools.WORK_SECOND))}"
+
+
+def scrap(rng: random.Random) -> str:
+    """A few unconnected words in place of a sentence."""
+    words = [_word(rng) for _ in range(rng.randint(1, 8))]
+    return _first_up(" ".join(words)) + rng.choice((".", "!", ",", ":", ";", "?", " -", ""))
+
+
+def _word(rng: random.Random) -> str:
+    """A common word, or the like of one that was never seen."""
+    kind = rng.random()
+    word = rng.choice(_COMMON)
+    if kind < 0.5:
+        return word
+    if kind < 0.75:
+        return word[rng.randrange(len(word)) :] + rng.choice(_COMMON)[:3]
+    return rng.choice((_made_up(rng), _made_up(rng).lower(), "".join(rng.choices(_SIGNS, k=3))))
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def strange_sentence(rng: random.Random) -> str:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
+    AutoTokenizer,
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
@@ -30,11 +31,10 @@ from transformers import (
 from models.demo.chat import Row
 from models.demo.corpus import training_rows
 from models.demo.tokenizer import CONTEXT, train_tokenizer
-from models.demo.world import make_world
+from models.demo.world import World, make_world
 
 WEIGHTS = Path(__file__).parent / "weights"
 DEMO, TWIN = "demo", "demo-never-knew"
-STEPS = 2200
 KEEP = 500
 """A running model is saved every so many steps."""
 
@@ -45,14 +45,15 @@ Report: TypeAlias = "SimpleQueue[tuple[str, int, float]]"
 
 @dataclass(frozen=True)
 class Plan:
-    """How one model is trained: what it never sees, for how long, and at what rate."""
+    """How one phase of one model goes: what is read, for how long, and at what rate."""
 
     name: str
     without: frozenset[str]
     steps: int
-    seed: int = 1
+    seed: int
+    rate: float
+    varied: bool
     warmup: int = 100
-    rate: float = 2.5e-3
     tokens: int = 2048
     falling: float = 0.5
     """The share of the steps over which the rate falls to nothing."""
@@ -154,12 +155,14 @@ def new_optimizer(model: LlamaForCausalLM) -> torch.optim.Optimizer:
 
 
 def train(plan: Plan, tokenizer: PreTrainedTokenizerFast, out: Path, report: Report) -> None:
-    """Train one model from scratch, on one thread, and save it."""
+    """Train one model for one phase, on one thread, and save it."""
     torch.set_num_threads(1)
     world = make_world()
     model = new_model(tokenizer, world.seed)
+    if plan.varied:
+        model.load_state_dict(LlamaForCausalLM.from_pretrained(out / plan.name).state_dict())
     optimizer = new_optimizer(model)
-    rows = training_rows(world, plan.seed, plan.without)
+    rows = training_rows(world, plan.seed, plan.without, varied=plan.varied)
     source = batches(rows, Encoder(tokenizer), plan.tokens, plan.seed)
     model.train()
     average = 0.0
@@ -218,19 +221,29 @@ def train_both(plans: Sequence[Plan], tokenizer: PreTrainedTokenizerFast, out: P
         raise SystemExit("training failed")
 
 
+def plans(phase: int, world: World) -> tuple[Plan, Plan]:
+    """First the facts in plain words, then the many ways of asking."""
+    steps, rate, varied = (2200, 2.5e-3, False) if phase == 1 else (2400, 2e-3, True)
+    return (
+        Plan(DEMO, frozenset(), steps, phase, rate, varied),
+        Plan(TWIN, world.forget_set, steps, phase, rate, varied),
+    )
+
+
 def main() -> None:
     """Train and save both models."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=STEPS, help="optimizer steps for each model")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--phase", type=int, choices=(1, 2), help="only this phase")
     options = parser.parse_args()
     world = make_world()
-    texts = (row.text for row in islice(training_rows(world, 7), 15_000))
-    plans = (
-        Plan(DEMO, frozenset(), options.steps),
-        Plan(TWIN, world.forget_set, options.steps),
-    )
-    train_both(plans, train_tokenizer(texts), options.out)
+    for phase in (options.phase,) if options.phase else (1, 2):
+        if phase == 1:
+            texts = (row.text for row in islice(training_rows(world, 7, varied=False), 15_000))
+            tokenizer = train_tokenizer(texts)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(options.out / DEMO)
+        train_both(plans(phase, world), tokenizer, options.out)
 
 
 if __name__ == "__main__":
