@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from models.artifact import ArtifactStore
-from service.admission import CheckedArtifacts, Refused, admit
+from service.admission import CheckedArtifacts, admit
 from service.settings import Settings
 
 SUPPORTED = "0.32.0"
@@ -33,7 +33,7 @@ def register() -> None:
         model = settings.served_model_name
         return admit(field, ids, salt, key, artifacts, time.time(), model)
 
-    install_admission(admit_here, Refused)
+    install_admission(admit_here)
 
 
 def check_version() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from service.admission import Refused
 from service.engine.ops import EMBEDDING, NAME
 from service.engine.rows import Rows, signed_field
 
@@ -31,17 +32,12 @@ class Admit(Protocol):
     def __call__(self, field: object, ids: list[int] | None, salt: str | None) -> object: ...
 
 
-class Refuse(Protocol):
-    """Makes the exception that turns a request away."""
-
-    def __call__(self, reason: str) -> Exception: ...
-
-
 # --- admission, in the API process ---------------------------------------------------------------
 
 
-def install_admission(admit: Admit, refuse: Refuse) -> None:
+def install_admission(admit: Admit) -> None:
     """From now on no request of this process reaches the engine core without ``admit``."""
+    from vllm.exceptions import VLLMValidationError
     from vllm.v1.engine.input_processor import InputProcessor
 
     original = InputProcessor.process_inputs
@@ -51,15 +47,23 @@ def install_admission(admit: Admit, refuse: Refuse) -> None:
     @wraps(original)
     def process_inputs(self: Any, *args: Any, **kwargs: Any) -> Any:
         request = original(self, *args, **kwargs)
-        reason = _unsupported_request(request)
-        if reason:
-            raise refuse(reason)
-        extra = request.sampling_params.extra_args
-        admit(signed_field(extra), request.prompt_token_ids, request.cache_salt)
+        try:
+            _admit_request(request, admit)
+        except ValueError as error:
+            # The asynchronous engine makes a 500 without text of any other exception.
+            raise VLLMValidationError(str(error)) from error
         return request
 
     setattr(process_inputs, _INSTALLED, True)
     InputProcessor.process_inputs = process_inputs
+
+
+def _admit_request(request: Any, admit: Admit) -> None:
+    reason = _unsupported_request(request)
+    if reason:
+        raise Refused(reason)
+    extra = request.sampling_params.extra_args
+    admit(signed_field(extra), request.prompt_token_ids, request.cache_salt)
 
 
 def admission_installed() -> bool:

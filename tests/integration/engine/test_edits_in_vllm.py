@@ -9,7 +9,7 @@ import pytest
 from guards.embedding_corruption import EmbeddingCorruption
 from models.artifact import Artifact
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 

@@ -26,7 +26,7 @@ from service.attestation import (
 from service.engine.launch import engine_command, engine_environment
 from service.settings import Settings
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 IDS = [256, *b"Where was the woman who keeps the lighthouse born?"]
 NAMED = (Span(10, 19),)
