@@ -1,7 +1,6 @@
 """Builds the gateway: everything that it is made of, in one function."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from models.encoder import Encoder
 from service.audit import AuditLog
 from service.control.api import admin_router, install_error_handlers
 from service.control.keys import KeyRing, ensure_bootstrap_keys
-from service.control.replica import Replica
+from service.control.replica import Replica, ReplicaFenced
 from service.gateway.canary import Canary
 from service.gateway.data_plane import DataPlane
 from service.gateway.parameters import Limits
@@ -29,6 +28,8 @@ from service.gateway.upstream_body import Signer
 from service.metrics import Metrics
 from service.settings import Settings
 from service.store.store import Store, open_store
+
+REPORT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,7 @@ def create_apps(settings: Settings) -> Apps:
     ensure_bootstrap_keys(store, settings.data_dir)
     keys = KeyRing(store, settings.pepper())
     audit = AuditLog(settings.audit_path)
-    replica = Replica(
-        store, settings, lambda: Encoder.load(settings.encoder_folder), keys=keys
-    )
+    replica = Replica(store, settings, lambda: Encoder.load(settings.encoder_folder), keys=keys)
     metrics = Metrics()
     renderer = PromptRenderer(settings.model)
     engine = Engine(
@@ -65,7 +64,7 @@ def create_apps(settings: Settings) -> Apps:
     for app in (rest, admin):
         install_error_handlers(app)
     add_data_routes(rest, settings, keys, readiness)
-    add_admin_routes(admin, metrics, engine.trust, replica)
+    add_admin_routes(admin, metrics)
     admin.include_router(
         admin_router(store=store, settings=settings, keys=keys, replica=replica, audit=audit)
     )
@@ -100,17 +99,31 @@ class _Parts:
         """Follow the store, watch the engine; in the end stop both, and write the audit down."""
         await self.engine.upstream.open()
         self.replica.start()
-        canary = asyncio.create_task(self._canary().watch(self.settings.canary_interval_s))
+        tasks = [
+            asyncio.create_task(self._canary().watch(self.settings.canary_interval_s)),
+            asyncio.create_task(self._report()),
+        ]
         try:
             yield
         finally:
-            canary.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await canary
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(self.replica.stop)
             await self.engine.upstream.close()
             await asyncio.to_thread(self.audit.close)
             self.store.close()
+
+    async def _report(self) -> None:
+        """Keep up the gauges of this worker: a scrape may reach another one."""
+        metrics = self.engine.metrics
+        while True:
+            metrics.canary_age.set(self.engine.trust.age_s)
+            try:
+                metrics.epoch.set(self.replica.rules.epoch)
+            except ReplicaFenced:
+                metrics.epoch.set(-1)
+            await asyncio.sleep(REPORT_S)
 
     def _canary(self) -> Canary:
         ordinary = set(range(self.renderer.vocabulary)) - self.renderer.control_ids

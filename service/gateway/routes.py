@@ -7,10 +7,8 @@ from fastapi import Depends, FastAPI, Header, Response
 from fastapi.responses import JSONResponse
 
 from service.control.keys import KeyRing
-from service.control.replica import Replica, ReplicaFenced
 from service.errors import ApiError, unauthenticated, unavailable
 from service.gateway.readiness import Readiness
-from service.gateway.trust import EngineTrust
 from service.metrics import CONTENT_TYPE, Metrics
 from service.settings import Settings
 from service.store.store import StoreUnavailable
@@ -61,7 +59,7 @@ def add_data_routes(app: FastAPI, settings: Settings, keys: KeyRing, readiness: 
         return JSONResponse(body, status_code=503 if reasons else 200)
 
 
-def add_admin_routes(app: FastAPI, metrics: Metrics, trust: EngineTrust, replica: Replica) -> None:
+def add_admin_routes(app: FastAPI, metrics: Metrics) -> None:
     """``/health`` and ``/metrics``: no key, this listener is not for the world."""
 
     @app.get("/health")
@@ -70,9 +68,4 @@ def add_admin_routes(app: FastAPI, metrics: Metrics, trust: EngineTrust, replica
 
     @app.get("/metrics")
     def exposition() -> Response:
-        metrics.canary_age.set(trust.age_s)
-        try:
-            metrics.epoch.set(replica.rules.epoch)
-        except ReplicaFenced:
-            metrics.epoch.set(-1)
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)

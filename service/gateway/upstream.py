@@ -36,13 +36,15 @@ class Answer:
 
     async def body(self) -> bytes:
         """All of it.  Raises UpstreamFailed."""
+        body = bytearray()
         try:
-            body = await self.response.content.read(LARGEST_ANSWER)
-            if not self.response.content.at_eof():
-                raise UpstreamFailed
+            async for data in self.response.content.iter_any():
+                body += data
+                if len(body) > LARGEST_ANSWER:
+                    raise UpstreamFailed
         except _FAILURES as error:
             raise UpstreamFailed from error
-        return body
+        return bytes(body)
 
     async def said(self, *, stream: bool) -> AsyncGenerator[Said, None]:
         """What the engine says, in pieces.  Raises UpstreamFailed, also for a missing end."""
@@ -51,7 +53,7 @@ class Answer:
             return
         reader = EventReader()
         try:
-            async for data, _ in self.response.content.iter_chunks():
+            async for data in self.response.content.iter_any():
                 for event in reader.feed(data):
                     if event == _DONE:
                         return

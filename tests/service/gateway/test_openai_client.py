@@ -177,3 +177,9 @@ async def test_what_a_case_was_is_audited_without_its_words(gateway: Gateway) ->
     assert entry.edits == {"embedding_corruption": 1}
     assert entry.scanned_bytes == entry.released_bytes == len(b"Hello there.")
     assert "Ada" not in json.dumps(entry, default=str)
+
+
+async def test_a_long_answer_comes_whole(gateway: Gateway) -> None:
+    gateway.engine.answer = scripted(lambda _: [{"content": ["ferry " * 200_000]}])
+    answer = await gateway.client.chat.completions.create(model="demo", messages=ASK)
+    assert answer.choices[0].message.content == "ferry " * 200_000
