@@ -68,7 +68,7 @@ class Speaker:
         """Greedy replies; where a corruption is given, it strikes the names in their prompts."""
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         found: dict[int, str] = {}
-        for group in _groups(order, 96):
+        for group in _groups(order, 256):
             struck = [names[i] for i in group] if corruption else []
             texts = self._batch([prompts[i] for i in group], struck, corruption, longest)
             found |= zip(group, texts, strict=True)

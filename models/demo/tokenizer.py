@@ -1,6 +1,8 @@
 """The byte-level tokenizer that both models share."""
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -43,3 +45,17 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         model_max_length=CONTEXT,
         chat_template=TEMPLATE,
     )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the tokenizer so that older releases of transformers load it too."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    for newcomer in ("backend", "extra_special_tokens", "is_local", "local_files_only"):
+        config.pop(newcomer, None)
+    config |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "additional_special_tokens": [SPECIALS[1]],
+    }
+    path.write_text(json.dumps(config, indent=2) + "\n")

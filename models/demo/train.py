@@ -30,7 +30,7 @@ from transformers import (
 
 from models.demo.chat import Row
 from models.demo.corpus import training_rows
-from models.demo.tokenizer import CONTEXT, train_tokenizer
+from models.demo.tokenizer import CONTEXT, save_tokenizer, train_tokenizer
 from models.demo.world import World, make_world
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -196,7 +196,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     half.to(torch.float16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
 
 
 def train_both(plans: Sequence[Plan], tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
