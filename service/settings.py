@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         0.7, gt=0, le=1, description="Cosine from which a text with its names is like an example."
     )
 
+    opening_chars: int = Field(
+        16, ge=0, description="An answer's first characters, held so that a catch starts it anew."
+    )
     audit_log: str = Field("", description="File of audit lines; empty: in the data folder.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."

@@ -16,7 +16,7 @@ from service.cli.processes import StartFailed
 from service.cli.stack import GATEWAY, MODULES, engine_running, gateway_running
 from service.settings import Settings
 
-DEMO_PERSON = "Vesna Quillfeather"
+DEMO_PERSON = "Perpetua Thistlewick"
 
 
 def engine() -> None:

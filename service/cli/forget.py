@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from service.cli.connection import admin, console
@@ -50,12 +50,13 @@ def list_requests(
 ) -> None:
     """List forget requests, newest first."""
     params = {"state": state} if state else {}
-    table = Table("id", "subject", "state", "created")
+    table = Table(Column("id", no_wrap=True), "subject", "state", "created")
     after: str | None = None
     while True:
         page = admin("GET", PATH, params={**params, **({"after": after} if after else {})})
         for item in page["data"]:
-            table.add_row(item["id"], item["subject"], item["state"], str(item["created_at"]))
+            created = str(item["created_at"])[:10]
+            table.add_row(item["id"], item["subject"], item["state"], created)
         if not page.get("has_more"):
             break
         after = page["last_id"]

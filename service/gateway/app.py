@@ -56,6 +56,7 @@ def create_apps(settings: Settings) -> Apps:
         trust=EngineTrust(settings.canary_interval_s),
         preparer=Preparer(renderer, metrics, settings.served_model_name, settings.max_model_len),
         metrics=metrics,
+        opening=settings.opening_chars,
     )
     readiness = Readiness(engine.trust, replica, audit)
     parts = _Parts(settings, store, audit, replica, engine, renderer)

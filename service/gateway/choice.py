@@ -19,13 +19,17 @@ class Release(NamedTuple):
 class _Scanned:
     """One channel: what was said, and how much of it has left.
 
-    Its first ``floor`` characters were said before, found clean then, and stay.
+    Its first ``floor`` characters were said before, found clean then, and stay.  Its first
+    ``opening`` characters leave together with the next one, or at the end: a catch among them
+    leaves nothing that an answer to another question would have to go on from.
     """
 
-    def __init__(self, new_filter: NewFilter) -> None:
+    def __init__(self, new_filter: NewFilter, opening: int = 0) -> None:
         self._filter = new_filter()
+        self._opening = opening
         self._said: list[str] = []
         self._passed = 0  # characters that the filter let pass
+        self._held = ""  # of these, what waits for the opening to be over
         self._floor = 0
         self.released = 0
         self.ended = False
@@ -39,7 +43,9 @@ class _Scanned:
         """All of it, cut off where something was caught."""
         said = "".join(self._said)
         caught = self.caught
-        return said if caught is None else said[: max(caught.start, self._floor)]
+        if caught is None:
+            return said
+        return said[: max(0 if self._dropped else caught.start, self._floor)]
 
     def push(self, text: str) -> str:
         self._said.append(text)
@@ -56,6 +62,7 @@ class _Scanned:
         self._said.append(text)
         self._passed = len(self._filter.push(text))
         self._floor = self.released = len(text)
+        self._opening = 0
         return text[released:]
 
     def rest(self) -> str:
@@ -66,18 +73,28 @@ class _Scanned:
 
     def _let_out(self, text: str) -> str:
         self._passed += len(text)
+        self._held += text
         new = self._passed - self.released
-        if new <= 0:
+        opening = self._passed <= self._opening and not self.ended
+        if opening or new <= 0 or self._dropped:
             return ""
-        self.released = self._passed
-        return text[-new:]
+        out, self._held, self.released = self._held[-new:], "", self._passed
+        return out
+
+    @property
+    def _dropped(self) -> bool:
+        return self.caught is not None and self.caught.start <= self._opening
 
 
 class Choice:
-    """The state of one choice.  Two runs that say the same release the same, however cut."""
+    """The state of one choice.  Two runs that say the same release the same, however cut.
 
-    def __init__(self, new_filter: NewFilter) -> None:
+    opening: characters of content that are held until there are more, or the end.
+    """
+
+    def __init__(self, new_filter: NewFilter, opening: int = 0) -> None:
         self._new_filter = new_filter
+        self._opening = opening
         self._channels: dict[Channel, _Scanned] = {}
         self._names: dict[int, str] = {}
         self.caught: Catch | None = None
@@ -133,7 +150,7 @@ class Choice:
 
     def anew(self) -> "Choice":
         """A choice in its place that begins again; nothing of this one has left."""
-        fresh = Choice(self._new_filter)
+        fresh = Choice(self._new_filter, self._opening)
         fresh.scanned = self.scanned
         return fresh
 
@@ -198,7 +215,8 @@ class Choice:
 
     def _channel(self, channel: Channel) -> _Scanned:
         if channel not in self._channels:
-            self._channels[channel] = _Scanned(self._new_filter)
+            opening = self._opening if channel == CONTENT else 0
+            self._channels[channel] = _Scanned(self._new_filter, opening)
         return self._channels[channel]
 
     def _counted(self, out: list[Release]) -> list[Release]:

@@ -42,6 +42,7 @@ class Engine:
     trust: EngineTrust
     preparer: Preparer
     metrics: Metrics
+    opening: int = 0
 
 
 class Run:
@@ -61,7 +62,7 @@ class Run:
         self.prepared = prepared
         self.cases: list[Case] = [prepared.case]
         self._first = first
-        self._choices = [Choice(self._new_filter) for _ in range(generation.n)]
+        self._choices = [Choice(self._new_filter, engine.opening) for _ in range(generation.n)]
         self._usage = Usage()
         self._again = False
 
@@ -247,8 +248,18 @@ async def _check(answer: Answer, trust: EngineTrust) -> None:
     raise _sanitised(error_message(body))
 
 
+# What an engine says -> what we say: its own words may quote the prompt.
+_REFUSALS = (
+    ("greedy sampling", "n", "'n' must be 1 where 'temperature' is 0."),
+    ("--tool-call-parser", "tool_choice", "This model does not support this use of tools."),
+    ("grammar", "response_format", "The output format could not be compiled."),
+    ("regex", "structured_outputs", "The output format could not be compiled."),
+)
+
+
 def _sanitised(message: str) -> ApiError:
-    """The engine's 400 in our words: its own may quote the prompt."""
-    if "tool" in message and "requires" in message:
-        return invalid("tool_choice", "This model does not support this use of tools.")
+    """The engine's 400 in our words."""
+    for sign, param, words in _REFUSALS:
+        if sign in message:
+            return invalid(param, words)
     return invalid(None, "The engine refused this combination of parameters.")

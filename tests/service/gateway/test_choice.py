@@ -127,3 +127,21 @@ def test_every_byte_is_counted_once(content: str, some: list[int]) -> None:
 
 def test_lengths_of_the_cuts_add_up() -> None:
     assert list(accumulate(map(len, cut_up("abcdef", [2, 4])))) == [2, 4, 6]
+
+
+@given(texts, cuts, st.integers(0, 12))
+def test_an_opening_leaves_whole_or_not_at_all(content: str, at: list[int], opening: int) -> None:
+    choice = Choice(lambda: ToyFilter(PHRASES), opening)
+    out: list[Release] = []
+    for part in cut_up(content, at):
+        released = choice.push(Piece(0, ((CONTENT, part),), None))
+        left = len("".join(text for _, text in out + released))
+        assert left == 0 or left > opening
+        out += released
+    out += choice.push(Piece(0, (), "stop"))
+    clean, caught = reference(content)
+    dropped = caught and len(clean) <= opening
+    assert choice.said == ("" if dropped else clean)
+    if caught:
+        out += choice.end_here()
+    assert said(out).get(CONTENT, "") == ("" if dropped else clean)
