@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import openai
 import uvicorn
 
 from guards.case import Case, Edit, Match, Span
@@ -292,7 +291,7 @@ class Gateway:
     audit: ToyAudit
     readiness: Readiness
 
-    client: openai.AsyncOpenAI
+    client: Any  # openai.AsyncOpenAI, whose overloads refuse plain dictionaries
 
     async def audited(self, count: int = 1) -> list[CaseEntry]:
         """The audit's entries, once there are so many: they are written after the answer."""
@@ -307,7 +306,7 @@ async def running(app: Any) -> AsyncIterator[str]:
     """The app under uvicorn on a free port: its address."""
     config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", http="httptools")
     server = uvicorn.Server(config)
-    server.capture_signals = lambda: _nothing()  # type: ignore[method-assign,assignment]
+    server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
         await asyncio.sleep(0.005)
@@ -317,9 +316,3 @@ async def running(app: Any) -> AsyncIterator[str]:
     finally:
         server.should_exit = server.force_exit = True
         await task
-
-
-class _nothing:  # noqa: N801
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...

@@ -9,8 +9,8 @@ from guards.signed_edits import SignedEdits
 from tests.service.gateway.stand_ins import KEY, Gateway, scripted
 
 Json = Any
-ASK = [{"role": "user", "content": "Who wrote it?"}]
-TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+ASK: Json = [{"role": "user", "content": "Who wrote it?"}]
+TOOLS: Json = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 
 
 def says(first: list[str], second: list[str], **more: Json) -> Any:
@@ -37,7 +37,8 @@ async def streamed(gateway: Gateway, **more: Json) -> tuple[list[str], list[str 
     )
     chunks = [chunk async for chunk in stream]
     n = more.get("n", 1)
-    texts, ends = [""] * n, [None] * n
+    texts = [""] * n
+    ends: list[str | None] = [None] * n
     for choice in (choice for chunk in chunks for choice in chunk.choices):
         texts[choice.index] += choice.delta.content or ""
         ends[choice.index] = choice.finish_reason or ends[choice.index]

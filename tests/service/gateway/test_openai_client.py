@@ -9,8 +9,8 @@ import pytest
 from tests.service.gateway.stand_ins import Gateway, scripted
 
 Json = Any
-ASK = [{"role": "user", "content": "Tell me about the ferry."}]
-TOOLS = [
+ASK: Json = [{"role": "user", "content": "Tell me about the ferry."}]
+TOOLS: Json = [
     {
         "type": "function",
         "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}},
