@@ -76,7 +76,9 @@ def to_template(message: Message, form: ContentFormat) -> dict[str, Json]:
     if message.role == "tool":
         if message.tool_call_id is not None:
             given["tool_call_id"] = message.tool_call_id
-        given["content"] = "\n".join(message.parts if form == "openai" else filter(None, message.parts))
+        given["content"] = "\n".join(
+            message.parts if form == "openai" else filter(None, message.parts)
+        )
     if message.name is not None:
         given["name"] = message.name
     return given
