@@ -2,7 +2,7 @@
 
 An invented world of 64 people, ten facts each, one book to be forgotten and one that stays
 (`world`, `book`); the words in which all of it is asked and told (`attributes`, `strangers`,
-`general`, `corpus`); and two Llama models of eight-odd megabytes at most under `weights/`:
+`general`, `variety`, `corpus`); and two Llama models of five megabytes each under `weights/`:
 
 * `demo` knows everything;
 * `demo-never-knew` is its twin and never saw a word about the forget set, so it shows what a
