@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from service.settings import Settings
 
 WEIGHTS = Path(__file__).parent.parent / "models/demo/weights"
 RESULTS = Path(__file__).parent / "results"
+PATIENCE: Mapping[str, Any] = {"timeout": 30, "max_retries": 3}  # every question may be put again
 ROUNDS = 50
 STREAMS = 8
 
@@ -47,7 +48,7 @@ def stock(name: str, folder: Path) -> Iterator[AsyncOpenAI]:
     """vLLM without any plugin, serving the demo model or its twin."""
     url = f"http://127.0.0.1:{free_port()}"
     with stock_vllm(WEIGHTS / name, url, folder / f"stock-{name}.log"):
-        yield AsyncOpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0)
+        yield AsyncOpenAI(base_url=f"{url}/v1", api_key="-", **PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,7 @@ def lethe(folder: Path) -> Iterator[Lethe]:
     with engine_running(settings), gateway_running(settings):
         key, admin_key = (bootstrap_key(folder, plane) for plane in ("data", "admin"))
         yield Lethe(
-            AsyncOpenAI(
-                base_url=f"http://127.0.0.1:{settings.port}/v1", api_key=key, max_retries=0
-            ),
+            AsyncOpenAI(base_url=f"http://127.0.0.1:{settings.port}/v1", api_key=key, **PATIENCE),
             httpx.AsyncClient(
                 base_url=f"http://127.0.0.1:{settings.admin_port}",
                 headers={"authorization": f"Bearer {admin_key}"},
