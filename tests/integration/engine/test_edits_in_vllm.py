@@ -27,11 +27,11 @@ EVERY_MODE = pytest.mark.parametrize("mode", MODES)
 def oracle(bench: Any, batch: list[Any]) -> list[list[int]]:
     """Greedy tokens of plain transformers, without cache, the edits applied by a hook."""
     model = transformers.AutoModelForCausalLM.from_pretrained(bench.model).eval()
-    scale = float(model.get_input_embeddings().weight.square().mean().sqrt())
-    return [_greedy(model, job, scale) for job in batch]
+    scale = float(model.get_input_embeddings().weight.detach().square().mean().sqrt())
+    return [_greedy(model, job, scale, bench.tokens) for job in batch]
 
 
-def _greedy(model: Any, job: Any, scale: float) -> list[int]:
+def _greedy(model: Any, job: Any, scale: float, count: int) -> list[int]:
     def hook(module: Any, args: Any, output: Any) -> Any:
         changed = output.clone()
         if job.dark:
@@ -47,7 +47,7 @@ def _greedy(model: Any, job: Any, scale: float) -> list[int]:
     handle = model.get_input_embeddings().register_forward_hook(hook)
     tokens = list(job.ids)
     with torch.no_grad():
-        for _ in range(20):
+        for _ in range(count):
             tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
     handle.remove()
     return tokens[len(job.ids) :]
@@ -128,7 +128,7 @@ def test_the_in_process_engine_gives_the_same_tokens(
     from models.local_engine.sampling import Sampling
 
     engine = LocalEngine.load(bench.model)
-    sampling = Sampling(temperature=0.0, max_tokens=20, ignore_eos=True)
+    sampling = Sampling(temperature=0.0, max_tokens=bench.tokens, ignore_eos=True)
     for job, wanted in zip(batch, oracle, strict=True):
         if job.dark:
             continue
