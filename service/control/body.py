@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from service.control.strict_json import NotStrictJson, parse
 from service.errors import ApiError, invalid
+from service.json_body import read_object
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -19,10 +19,7 @@ async def read_body(request: Request, model: type[Model], limit: int) -> Model:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0]
     if media_type.strip().lower() != "application/json":
         raise invalid(None, "The body must be application/json.", "unsupported_media_type")
-    try:
-        value = parse(await _bytes(request, limit))
-    except NotStrictJson as error:
-        raise invalid(None, f"Invalid body: {error}.", "invalid_json") from None
+    value = read_object(await _bytes(request, limit))
     try:
         return model.model_validate(value)
     except ValidationError as error:

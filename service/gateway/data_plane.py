@@ -27,13 +27,13 @@ from service.gateway.envelope import (
     error_event,
 )
 from service.gateway.exchange import App, ClientGone, Exchange, Receive, Scope, Send
-from service.gateway.json_body import read_object
 from service.gateway.prepare import Prepared
 from service.gateway.readiness import Readiness
 from service.gateway.run import Engine, Out, Run
 from service.gateway.schema import ChatRequest, CompletionRequest, Schema
 from service.gateway.together import together
 from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
+from service.json_body import read_object
 from service.store.store import StoreUnavailable
 
 log = logging.getLogger(__name__)

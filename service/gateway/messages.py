@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from models.conversation import Message, ToolCall
-from service.gateway.json_body import shown
 from service.gateway.readers import BadValue, at
+from service.json_body import shown
 
 Json = Any
 ROLES = ("system", "developer", "user", "assistant", "tool")

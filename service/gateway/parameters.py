@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from service.errors import ApiError, invalid
-from service.gateway.json_body import shown
 from service.gateway.messages import read_messages, read_tool_choice, read_tools
 from service.gateway.output_format import read_response_format, read_structured_outputs
 from service.gateway.prompts import read_prompts
@@ -24,6 +23,7 @@ from service.gateway.readers import (
     only,
     text,
 )
+from service.json_body import shown
 
 Json = Any
 Api = Literal["chat", "completions"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ApiError
-from service.gateway.json_body import DEEPEST, read_object
+from service.json_body import DEEPEST, read_object
 
 values = st.recursive(
     st.none()
