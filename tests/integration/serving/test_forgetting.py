@@ -151,7 +151,8 @@ def test_json_mode_and_named_tools_reach_the_engine(serving: Serving) -> None:
         **options,
     )
     assert json.loads(reply.choices[0].message.content)["town"] in ("Here", "There")
-    tool = {"type": "function", "function": {"name": "find", "parameters": shape}}
+    # Without `strict`, vLLM holds the arguments to JSON only, not to the schema.
+    tool = {"type": "function", "function": {"name": "find", "parameters": shape, "strict": True}}
     reply = serving.client.chat.completions.create(  # type: ignore[call-overload]
         messages=[message],
         tools=[tool],
