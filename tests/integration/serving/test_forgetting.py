@@ -137,7 +137,7 @@ def without_blanks(serving: Serving) -> dict[str, int]:
 
 
 def test_json_mode_and_named_tools_reach_the_engine(serving: Serving) -> None:
-    options = {**OPTIONS, "logit_bias": without_blanks(serving)}
+    options = {**OPTIONS, "max_tokens": 128, "logit_bias": without_blanks(serving)}
     message = {"role": "user", "content": "Where is the harbour?"}
     shape = {
         "type": "object",
