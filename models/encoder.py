@@ -65,7 +65,10 @@ class Encoder:
         Raises EncoderUnavailable where it cannot be made, or does not work as it should.
         """
         tokenizer = _packaged("tokenizer.json", _TOKENIZER_DIGEST)
-        model = _cached(cache_dir) or _cached(cache_dir, make(cache_dir))
+        try:
+            model = _cached(cache_dir) or _cached(cache_dir, make(cache_dir))
+        except OSError as error:
+            raise EncoderUnavailable("the encoder's folder cannot be used") from error
         if model is None:
             raise EncoderUnavailable("the model made for the encoder cannot be read back")
         try:

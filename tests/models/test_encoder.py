@@ -85,3 +85,9 @@ def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(encoder_module, "_TOKENIZER_DIGEST", "0" * 64)
     with pytest.raises(EncoderUnavailable):
         Encoder.load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_used_is_said_to_be_no_encoder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EncoderUnavailable, match="folder"):
+        Encoder.load(tmp_path / "file" / "encoder")
