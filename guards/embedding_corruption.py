@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from guards.case import Case, Edit, Match, Span
+from guards.needs import Needs
 from guards.points import OnEmbedding
 from models.artifact import Artifact
 
@@ -33,6 +34,8 @@ class EmbeddingCorruption(OnEmbedding):
 
     artifact: digest of a manifest made by ``manifest``.
     """
+
+    NEEDS = Needs(points=frozenset({"embedding"}), changes_prompt_kv=True)
 
     artifact: str
 

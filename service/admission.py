@@ -6,7 +6,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from guards.case import digest_of_ids
-from guards.points import OnEmbedding
+from guards.points import InEngine
 from guards.registry import GUARDS, guard_class
 from guards.signed_edits import InvalidSignedEdits, SignedEdits
 from models.artifact import Artifact, ArtifactCorrupt, ArtifactMissing, ArtifactStore
@@ -24,7 +24,7 @@ class Refused(ValueError):
 class Applicable(NamedTuple):
     """A guard that acts inside an engine, with an artifact that it has checked."""
 
-    guard: type[OnEmbedding]
+    guard: type[InEngine]
     artifact: Artifact
 
 
@@ -105,8 +105,8 @@ def check_prompt(signed: SignedEdits, prompt_ids: Iterable[int] | None) -> None:
         raise Refused("the prompt is not the signed one")
 
 
-def _guard(kind: str) -> type[OnEmbedding]:
+def _guard(kind: str) -> type[InEngine]:
     found = guard_class(kind) if kind in GUARDS else None
-    if found is None or not issubclass(found, OnEmbedding):
+    if found is None or not issubclass(found, InEngine):
         raise Refused("an edit names a guard that engines do not know")
     return found

@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -166,7 +166,8 @@ class EverythingDark:
 
 
 def _edited(old: Tensor, positions: NDArray[np.int64], how: Applicable, scale: float) -> Tensor:
-    new = how.guard.on_embedding(old, positions, how.artifact, scale)
+    guard: Any = how.guard
+    new: Tensor = guard.on_embedding(old, positions, how.artifact, scale)
     if new.shape != old.shape or new.dtype != old.dtype:
         raise Refused("a guard returned rows of another shape")
     # A single NaN would spread over shared cache blocks to other requests.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guards.case import Edit
+from guards.points import OnEmbedding
 from models.local_engine import Interventions, LocalEngine, Sampling
 from service.admission import CheckedArtifacts
 
@@ -32,7 +33,7 @@ def interventions(
     def embedding(rows: Tensor, positions: NDArray[np.int64]) -> Tensor:
         for (guard, artifact), edit in ready:
             named = np.flatnonzero(_inside(positions, edit))
-            if len(named):
+            if len(named) and issubclass(guard, OnEmbedding):
                 at = torch.from_numpy(named).to(rows.device)
                 rows = rows.clone()
                 rows[at] = guard.on_embedding(rows[at], positions[named], artifact, scale)

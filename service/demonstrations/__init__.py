@@ -1,0 +1,1 @@
+"""Each guard, shown at work on the demo model: ``lethe guards show NAME``."""
