@@ -3,6 +3,10 @@
 Layout under one root: ``sha256/<hex>/manifest.json`` and ``sha256/<hex>/tensors.safetensors``.
 The digest is SHA-256 of the manifest's bytes; the manifest holds the digest of the tensors.
 The manifest is renamed into place last, so an artifact that can be opened is complete.
+
+What holds anything of a name is *sealed*: both files are encrypted under the store's key and end in
+``.sealed``.  The digest stays that of the plain manifest, which must hold something random then,
+or a guessed name could be confirmed by it.
 """
 
 import hashlib
@@ -13,13 +17,24 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from models.sealed import SealBroken, close, unseal
+
 Json = Any
+
+
+class _Names(NamedTuple):
+    manifest: str
+    tensors: str
+
+
+_PLAIN = _Names("manifest.json", "tensors.safetensors")
+_SEALED = _Names("manifest.sealed", "tensors.sealed")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -28,7 +43,7 @@ class ArtifactMissing(LookupError):
 
 
 class ArtifactCorrupt(ValueError):
-    """An artifact's bytes do not have the digest that they are filed under."""
+    """An artifact's bytes do not have the digest that they are filed under, or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,42 +68,69 @@ def digest_of(data: bytes) -> str:
 
 
 class ArtifactStore:
-    """Artifacts under one directory.  Safe for many readers and writers in many processes."""
+    """Artifacts under one directory.  Safe for many readers and writers in many processes.
 
-    def __init__(self, root: Path) -> None:
+    key: for sealed artifacts, at least 32 bytes; without it those can be neither made nor opened.
+    """
+
+    def __init__(self, root: Path, key: bytes | None = None) -> None:
         self.root = root
+        self._key = key
 
     def put(
         self,
         manifest: Mapping[str, Json],
         tensors: Mapping[str, np.ndarray[Any, Any]] | None = None,
+        *,
+        sealed: bool = False,
     ) -> str:
-        """Store durably and return the digest.  Storing the same content again changes nothing."""
+        """Store durably and return the digest.  Storing the same content again changes nothing.
+
+        sealed: encrypt it.  Raises ValueError where there is no key, or nothing random (``blind``,
+        64 hex digits) in the manifest.
+        """
+        if sealed and (self._key is None or len(str(manifest.get("blind", ""))) < 64):
+            raise ValueError("a sealed artifact needs the store's key and a blind of 32 bytes")
         blob = save_tensors(dict(tensors)) if tensors else None
         body = canonical_json({**manifest, "tensors": digest_of(blob) if blob else None})
         digest = digest_of(body)
         folder = self._folder(digest)
-        if not (folder / "manifest.json").exists():
+        name = _SEALED if sealed else _PLAIN
+        if not (folder / name.manifest).exists():
             folder.mkdir(parents=True, exist_ok=True)
             if blob:
-                _write_durably(folder / "tensors.safetensors", blob)
-            _write_durably(folder / "manifest.json", body)
+                _write_durably(folder / name.tensors, self._kept(blob, digest, sealed=sealed))
+            _write_durably(folder / name.manifest, self._kept(body, digest, sealed=sealed))
         return digest
 
     def open(self, digest: str) -> Artifact:
         """Read and verify.  Raises ArtifactMissing, ArtifactCorrupt, or ValueError (bad digest)."""
         folder = self._folder(digest)
-        body = _read(folder / "manifest.json", digest)
+        sealed = (folder / _SEALED.manifest).exists()
+        name = _SEALED if sealed else _PLAIN
+        body = self._read(folder / name.manifest, digest, sealed=sealed)
         if digest_of(body) != digest:
             raise ArtifactCorrupt(digest)
         manifest = json.loads(body)
         tensors: Mapping[str, np.ndarray[Any, Any]] = {}
         if manifest["tensors"] is not None:
-            blob = _read(folder / "tensors.safetensors", digest)
+            blob = self._read(folder / name.tensors, digest, sealed=sealed)
             if digest_of(blob) != manifest["tensors"]:
                 raise ArtifactCorrupt(digest)
             tensors = load_tensors(blob)
         return Artifact(digest, manifest, tensors)
+
+    def _kept(self, data: bytes, digest: str, *, sealed: bool) -> bytes:
+        return close(data, self._key, digest) if sealed and self._key else data
+
+    def _read(self, path: Path, digest: str, *, sealed: bool) -> bytes:
+        data = _read(path, digest)
+        if not sealed:
+            return data
+        try:
+            return unseal(data, self._key or b"", digest)
+        except SealBroken as error:
+            raise ArtifactCorrupt(digest) from error
 
     def _folder(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):

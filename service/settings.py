@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.artifact import ArtifactStore
 from models.encoder import default_folder
 
 OF_CLIENTS = frozenset({"LETHE_URL", "LETHE_ADMIN_URL", "LETHE_API_KEY", "LETHE_ADMIN_KEY"})
@@ -91,6 +92,10 @@ class Settings(BaseSettings):
     def artifacts(self) -> Path:
         """Root of the artifact store, readable by gateways and engines."""
         return self.data_dir / "artifacts"
+
+    def artifact_store(self) -> ArtifactStore:
+        """The artifacts, with the key that opens the sealed ones: the engine's."""
+        return ArtifactStore(self.artifacts, self.engine_key())
 
     @property
     def encoder_folder(self) -> Path:

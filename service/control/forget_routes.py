@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from models.artifact import ArtifactStore
 from service.audit import AdminEntry, AuditLog
 from service.control.activation import Activation, NotEnforcedYet
 from service.control.authentication import Authentication, principal_of
@@ -39,7 +38,7 @@ class ForgetRoutes:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._artifacts = ArtifactStore(settings.artifacts)
+        self._artifacts = settings.artifact_store()
         self._activation = activation
         self._audit = audit
 

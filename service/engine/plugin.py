@@ -5,7 +5,6 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from models.artifact import ArtifactStore
 from service.admission import CheckedArtifacts, admit
 from service.settings import Settings
 
@@ -27,7 +26,7 @@ def register() -> None:
 
     settings = Settings()
     key = settings.engine_key()
-    artifacts = CheckedArtifacts(ArtifactStore(settings.artifacts))
+    artifacts = CheckedArtifacts(settings.artifact_store())
 
     def admit_here(field: object, ids: list[int] | None, salt: str | None) -> object:
         model = settings.served_model_name

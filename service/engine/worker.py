@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
 
-from models.artifact import ArtifactStore
 from service.admission import CheckedArtifacts
 from service.engine import vllm_0_32 as seams
 from service.engine.ops import SWITCHBOARD, define
@@ -42,7 +41,7 @@ class Guarded:
         settings = Settings()
         define()
         self.lethe_sites = seams.swap_first_layer(model)
-        self.lethe_artifacts = CheckedArtifacts(ArtifactStore(settings.artifacts))
+        self.lethe_artifacts = CheckedArtifacts(settings.artifact_store())
         vocabulary = worker.model_config.get_vocab_size()
         scale = seams.embedding_scale(model, vocabulary, worker.device)
         self.lethe_requests = Requests(settings.engine_key(), self.lethe_artifacts, scale)

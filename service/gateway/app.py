@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI
 
-from models.artifact import ArtifactStore
 from models.chat_prompt import PromptRenderer
 from models.encoder import Encoder
 from service.audit import AuditLog
@@ -131,7 +130,7 @@ class _Parts:
         return Canary(
             upstream=self.engine.upstream,
             signer=self.engine.signer,
-            artifacts=ArtifactStore(self.settings.artifacts),
+            artifacts=self.settings.artifact_store(),
             trust=self.engine.trust,
             metrics=self.engine.metrics,
             ids=tuple(sorted(ordinary)),

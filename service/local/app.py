@@ -8,7 +8,6 @@ from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
-from models.artifact import ArtifactStore
 from models.chat_prompt import PromptRenderer
 from models.local_engine import LocalEngine
 from service.admission import CheckedArtifacts, Refused
@@ -48,7 +47,7 @@ def create_app(settings: Settings) -> App:
         raise ValueError(f"LETHE_MAX_MODEL_LEN is more than the model's {engine.max_model_len}")
     prove_effect(engine)
     key = settings.engine_key()
-    artifacts = CheckedArtifacts(ArtifactStore(settings.artifacts))
+    artifacts = CheckedArtifacts(settings.artifact_store())
     admission = Admission(engine, PromptRenderer(settings.model), artifacts, settings, key)
     turns = Turns()
     boot_id = secrets.token_hex(16)
