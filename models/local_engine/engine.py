@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 from models.local_engine.interventions import NONE, Interventions, Row, installed
 from models.local_engine.sampling import InvalidSampling, Sampler, Sampling
+from models.vocabulary import token_pieces
 
 _RECOMMENDABLE = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
@@ -35,6 +36,21 @@ class LocalEngine:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         return LocalEngine(model.to(device), tokenizer)
+
+    @property
+    def model(self) -> Any:
+        """The model itself, of transformers; to be read, and run by one thread."""
+        return self._model
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers."""
+        return len(self._layers)
+
+    @cached_property
+    def pieces(self) -> tuple[bytes, ...]:
+        """What each token adds to a text.  Raises ValueError for a tokenizer without bytes."""
+        return token_pieces(self.tokenizer, self.vocab_size)
 
     @cached_property
     def vocab_size(self) -> int:
@@ -130,13 +146,14 @@ class LocalEngine:
         self, ids: list[int], sampling: Sampling, interventions: Interventions
     ) -> Iterator[int]:
         ends = self.ends(sampling)
-        sampler = Sampler(sampling, ids, ends)
+        sampler = Sampler(sampling, ids, ends, interventions.logits)
         cache = DynamicCache(config=self._model.config)
-        positions = np.arange(len(ids))
+        positions, history = np.arange(len(ids)), list(ids)
         for _ in range(sampling.max_tokens):
-            rows = [Row(positions, interventions)]
+            rows = [Row(positions, np.array(history), interventions)]
             token = sampler.choose(self._forward(torch.tensor([ids]), rows, cache)[0])
             yield token
+            history.append(token)
             if token in ends:
                 return
             ids, positions = [token], positions[-1:] + 1
@@ -148,14 +165,20 @@ class LocalEngine:
         interventions: Sequence[Interventions],
     ) -> list[list[int]]:
         ends = self.ends(sampling)
-        samplers = [Sampler(sampling, prompt, ends) for prompt in prompts]
+        samplers = [
+            Sampler(sampling, prompt, ends, acting.logits)
+            for prompt, acting in zip(prompts, interventions, strict=True)
+        ]
         results: list[list[int]] = [[] for _ in prompts]
         cache = DynamicCache(config=self._model.config)
         ids, positions = _left_padded(prompts)
         mask = torch.from_numpy(positions >= 0)
         live = list(range(len(prompts)))
         while live:
-            rows = [Row(positions[at], interventions[i]) for at, i in enumerate(live)]
+            rows = [
+                Row(positions[at], np.array([*prompts[i], *results[i]]), interventions[i])
+                for at, i in enumerate(live)
+            ]
             logits = self._forward(ids, rows, cache, mask)
             for at, i in enumerate(live):
                 results[i].append(samplers[i].choose(logits[at]))
@@ -181,7 +204,7 @@ class LocalEngine:
         """
         device = self._model.device
         positions = np.stack([row.positions for row in rows]).clip(min=0)
-        with self._forward_lock, torch.inference_mode(), installed(self._first_layer, rows):
+        with self._forward_lock, torch.inference_mode(), installed(self._layers, rows):
             output = self._model(
                 input_ids=ids.to(device),
                 position_ids=torch.from_numpy(positions).to(device),
@@ -194,9 +217,9 @@ class LocalEngine:
         return logits
 
     @cached_property
-    def _first_layer(self) -> nn.Module:
-        layer: nn.Module = self._model.get_decoder().layers[0]
-        return layer
+    def _layers(self) -> nn.ModuleList:
+        layers: nn.ModuleList = self._model.get_decoder().layers
+        return layers
 
 
 def _left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Tensor, NDArray[np.int64]]:

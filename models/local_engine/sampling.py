@@ -1,7 +1,7 @@
 """How the next token is chosen, in vLLM's order of operations."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -66,10 +66,20 @@ class Sampler:
     """Chooses the tokens of one generation, one after the other.
 
     ends: the token ids that end it, held back until ``min_tokens`` have been chosen.
+    edit: changes the logits in place, after biases and before penalties, where vLLM runs custom
+    processors; given the prompt's ids and those chosen so far.
     """
 
-    def __init__(self, sampling: Sampling, prompt_ids: Sequence[int], ends: frozenset[int]) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        prompt_ids: Sequence[int],
+        ends: frozenset[int],
+        edit: Callable[[Tensor, Sequence[int], Sequence[int]], None] | None = None,
+    ) -> None:
         self._how = sampling
+        self._prompt_ids = tuple(prompt_ids)
+        self._edit = edit
         self._ends = torch.tensor(sorted(ends), dtype=torch.long)
         self._seen = set(prompt_ids)
         self._chosen: list[int] = []
@@ -82,7 +92,10 @@ class Sampler:
     def choose(self, logits: Tensor) -> int:
         """The next token.  logits: [vocab], not changed."""
         how = self._how
-        scores = self._penalised(self._biased(logits.detach().to("cpu", torch.float32, copy=True)))
+        scores = self._biased(logits.detach().to("cpu", torch.float32, copy=True))
+        if self._edit is not None:
+            self._edit(scores, self._prompt_ids, tuple(self._chosen))
+        scores = self._penalised(scores)
         if how.temperature < GREEDY_BELOW:
             token = int(scores.argmax())
         else:

@@ -11,6 +11,7 @@ from models.local_engine import LocalEngine
 from service.admission import CheckedArtifacts, Refused
 from service.attestation import NONCE_HEADER, SIGNATURE_HEADER, Receive, Scope, Send, sign_nonce
 from service.local import wire
+from service.local.edits import CAPABILITIES
 from service.local.http import read_body, reply
 from service.local.turns import Turns
 from service.settings import Settings
@@ -71,6 +72,8 @@ class Admin:
         worker = {
             "runner": "local",
             "scale": self._scale,
+            "capabilities": CAPABILITIES.to_json(),
+            "counts": {},
             "running": self._turns.running,
             "waiting": self._turns.waiting,
         }

@@ -17,7 +17,7 @@ from service.local import wire
 from service.local.admin import Admin
 from service.local.body import BAD_REQUEST, ChatBody, CompletionBody, parsed
 from service.local.choice import Delta
-from service.local.edits import prove_effect
+from service.local.edits import bindings_of, prove_effect
 from service.local.generation import Admission, Generation
 from service.local.http import ClientGone, Events, read_body, reply, until_gone
 from service.local.turns import Ended, Turns
@@ -48,7 +48,9 @@ def create_app(settings: Settings) -> App:
     prove_effect(engine)
     key = settings.engine_key()
     artifacts = CheckedArtifacts(settings.artifact_store())
-    admission = Admission(engine, PromptRenderer(settings.model), artifacts, settings, key)
+    bindings = bindings_of(engine, artifacts)
+    renderer = PromptRenderer(settings.model)
+    admission = Admission(engine, renderer, artifacts, bindings, settings, key)
     turns = Turns()
     boot_id = secrets.token_hex(16)
     admin = Admin(settings, engine, artifacts, turns, key, boot_id)

@@ -1,13 +1,16 @@
 """A body made ready to run: admitted, with its edits and its sampling; one choice or several."""
 
+import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from guards.case import Edit
 from guards.signed_edits import FIELD
 from models.chat_prompt import PromptRenderer
-from models.local_engine import Interventions, InvalidSampling, LocalEngine, Sampling
+from models.local_engine import InvalidSampling, LocalEngine, Sampling
 from models.local_engine.text import IncrementalText, StopStrings
+from service.acting import Bindings
 from service.admission import CheckedArtifacts, Refused, admit
 from service.local.body import ChatBody, CompletionBody, bad_request
 from service.local.choice import Choice, Delta
@@ -34,7 +37,8 @@ class Generation:
     body: ChatBody | CompletionBody
     prompt_ids: tuple[int, ...]
     sampling: Sampling
-    acting: Interventions
+    edits: tuple[Edit, ...]
+    bindings: Bindings
 
     @property
     def choices(self) -> int:
@@ -47,7 +51,7 @@ class Generation:
         # As vLLM numbers the seeds of several choices.
         how = self.sampling if seed is None else replace(self.sampling, seed=seed + index)
         choice = Choice(
-            tokens=self.engine.generate(self.prompt_ids, how, self.acting),
+            tokens=self._tokens(how),
             text=IncrementalText(
                 self.engine.tokenizer,
                 self.prompt_ids,
@@ -60,6 +64,20 @@ class Generation:
         )
         return choice.deltas()
 
+    def _tokens(self, how: Sampling) -> Iterator[int]:
+        # Each choice has edits of its own: they may remember what was generated.
+        key = secrets.token_hex(16)
+        acting = interventions(self.edits, self.bindings, len(self.prompt_ids), key)
+        tokens = self.engine.generate(self.prompt_ids, how, acting)
+        return _and_then(tokens, lambda: self.bindings.forget(key))
+
+
+def _and_then(tokens: Iterator[int], done: Callable[[], None]) -> Iterator[int]:
+    try:
+        yield from tokens
+    finally:
+        done()
+
 
 @dataclass(frozen=True)
 class Admission:
@@ -68,13 +86,14 @@ class Admission:
     engine: LocalEngine
     renderer: PromptRenderer
     artifacts: CheckedArtifacts
+    bindings: Bindings
     settings: Settings
     key: bytes
 
     def generation(self, body: ChatBody | CompletionBody) -> Generation:
         """Raises ApiError (400), or Refused where no gateway signed exactly this request."""
         ids = prompt_ids(body, self.renderer)
-        acting = self._admitted(body, ids)
+        edits = self._admitted(body, ids)
         sampling = self._sampling(body, ids)
         try:
             self.engine.check(ids, sampling)
@@ -83,9 +102,9 @@ class Admission:
         except ValueError as error:
             field = "prompt" if isinstance(body, CompletionBody) else "messages"
             raise bad_request(field, str(error)) from error
-        return Generation(self.engine, body, ids, sampling, acting)
+        return Generation(self.engine, body, ids, sampling, edits, self.bindings)
 
-    def _admitted(self, body: ChatBody | CompletionBody, ids: Sequence[int]) -> Interventions:
+    def _admitted(self, body: ChatBody | CompletionBody, ids: Sequence[int]) -> tuple[Edit, ...]:
         extra = body.vllm_xargs or {}
         signed = admit(
             extra.get(FIELD),
@@ -98,7 +117,9 @@ class Admission:
         )
         if len(extra) > 1:
             raise Refused("extra arguments are not served")
-        return interventions(signed.edits, self.artifacts, self.engine.embedding_rms)
+        for edit in signed.edits:
+            self.bindings.get(edit.guard, edit.artifact)
+        return signed.edits
 
     def _sampling(self, body: ChatBody | CompletionBody, ids: Sequence[int]) -> Sampling:
         room = self.settings.max_model_len - len(ids)

@@ -8,7 +8,7 @@ from guards.case import Edit
 from models.artifact import ArtifactStore
 from models.local_engine import LocalEngine, Sampling
 from service.admission import CheckedArtifacts
-from service.local.edits import interventions
+from service.local.edits import bindings_of, interventions
 
 
 def oracle_tokens(
@@ -25,7 +25,8 @@ def oracle_tokens(
     Raises Refused where an artifact cannot be had, ValueError where the prompt does not fit.
     """
     engine = _engine(model_path)
-    acting = interventions(edits, CheckedArtifacts(artifacts), engine.embedding_rms)
+    bindings = bindings_of(engine, CheckedArtifacts(artifacts))
+    acting = interventions(edits, bindings, len(prompt_ids))
     how = Sampling(max_tokens=max_tokens, ignore_eos=ignore_eos)
     return list(engine.generate(prompt_ids, how, acting))
 

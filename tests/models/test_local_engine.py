@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from models.local_engine import Interventions, InvalidSampling, LocalEngine, Sampling
+from models.local_engine import EmbeddingHook, Interventions, InvalidSampling, LocalEngine, Sampling
 from models.local_engine.interventions import InterventionFailed
 from models.local_engine.sampling import Sampler
 from models.local_engine.text import IncrementalText, StopStrings
@@ -59,7 +59,8 @@ def slow_greedy(
 
 
 def negate(start: int, end: int) -> Interventions:
-    def embedding(rows: Tensor, positions: NDArray[np.int64]) -> Tensor:
+    def embedding(rows: Tensor, positions: NDArray[np.int64], history: NDArray[np.int64]) -> Tensor:
+        assert len(history) == positions[-1] + 1
         inside = torch.from_numpy((positions >= start) & (positions < end))
         return torch.where(inside[:, None], -rows, rows)
 
@@ -191,13 +192,13 @@ def test_a_prompt_outside_the_vocabulary_is_refused(engine: LocalEngine, ids: li
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda rows, positions: rows[:1],
-        lambda rows, positions: rows.double(),
-        lambda rows, positions: rows / 0,
+        lambda rows, positions, history: rows[:1],
+        lambda rows, positions, history: rows.double(),
+        lambda rows, positions, history: rows / 0,
     ],
 )
 def test_a_wrong_intervention_ends_the_generation(
-    engine: LocalEngine, wrong: Callable[[Tensor, NDArray[np.int64]], Tensor]
+    engine: LocalEngine, wrong: EmbeddingHook
 ) -> None:
     with pytest.raises(InterventionFailed):
         list(engine.generate([5, 6, 7], Sampling(), Interventions(embedding=wrong)))

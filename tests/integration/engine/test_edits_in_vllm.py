@@ -142,7 +142,7 @@ def _acting(job: Any, scale: float) -> Any:
     artifact = Artifact("", job.manifest, {})
     edited = np.array([*range(10, 20), *range(40, 52)])
 
-    def act(rows: Any, positions: Any) -> Any:
+    def act(rows: Any, positions: Any, history: Any) -> Any:
         at = np.flatnonzero(np.isin(positions, edited))
         if len(at):
             rows[at] = EmbeddingCorruption.on_embedding(rows[at], positions[at], artifact, scale)

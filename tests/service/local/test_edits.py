@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from guards.case import Edit, Span, merged
 from guards.embedding_corruption import EmbeddingCorruption, manifest
+from guards.points import EngineModel
+from guards.vocabulary import Vocabulary
 from models.artifact import ArtifactStore
 from models.local_engine import LocalEngine
+from service.acting import Bindings
 from service.admission import CheckedArtifacts, Refused
-from service.local.edits import NotEffective, interventions, prove_effect
+from service.local.edits import CAPABILITIES, NotEffective, interventions, prove_effect
 
 LENGTH = 20
 spans = st.lists(
@@ -27,6 +30,12 @@ spans = st.lists(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ArtifactStore:
     return ArtifactStore(tmp_path_factory.mktemp("artifacts"))
+
+
+def bindings(store: ArtifactStore, scale: float) -> Bindings:
+    vocabulary = Vocabulary((b"a", b"b"), frozenset(), 2)
+    model = EngineModel(2, scale, vocabulary, torch.device("cpu"), torch.float32)
+    return Bindings(CheckedArtifacts(store), model, CAPABILITIES)
 
 
 @settings(max_examples=50, deadline=None)
@@ -50,12 +59,12 @@ def test_any_chunks_equal_one_row_at_a_time(
                     store.open(edit.artifact),
                     0.5,
                 )[0]
-    hook = interventions(edits, CheckedArtifacts(store), 0.5).embedding
+    hook = interventions(edits, bindings(store, 0.5), LENGTH).embedding
     done, start = rows.clone(), 0
     for size in chunks if hook else ():
         assert hook is not None
         done[start : start + size] = hook(
-            rows[start : start + size], np.arange(start, start + size)
+            rows[start : start + size], np.arange(start, start + size), np.arange(start + size)
         )
         start += size
     assert torch.equal(done, expected)
@@ -65,7 +74,7 @@ def test_any_chunks_equal_one_row_at_a_time(
 def test_what_cannot_be_applied_is_refused_before_anything_runs(store: ArtifactStore) -> None:
     edit = Edit("embedding_corruption", "sha256:" + "0" * 64, (Span(0, 1),))
     with pytest.raises(Refused):
-        interventions([edit], CheckedArtifacts(store), 1.0)
+        interventions([edit], bindings(store, 1.0), LENGTH)
 
 
 def test_a_model_that_edits_do_not_reach_is_not_served(
@@ -73,6 +82,6 @@ def test_a_model_that_edits_do_not_reach_is_not_served(
 ) -> None:
     engine = LocalEngine.load(tiny_model)
     prove_effect(engine)
-    monkeypatch.setitem(vars(engine), "_first_layer", torch.nn.Identity())
+    monkeypatch.setitem(vars(engine), "_layers", torch.nn.ModuleList([torch.nn.Identity()]))
     with pytest.raises(NotEffective):
         prove_effect(engine)
