@@ -100,10 +100,10 @@ class TextAutomaton:
         self.nodes = len(arrays["symbols"])
         self.reach = int(arrays["reach"][0])
         # Views that give Python's own numbers: much faster one by one than an array's.
-        self._symbols = memoryview(np.ascontiguousarray(arrays["symbols"]))
-        self._children = memoryview(np.ascontiguousarray(arrays["children"]))
-        self._fails = memoryview(np.ascontiguousarray(arrays["fails"]))
-        self._ends = memoryview(np.ascontiguousarray(arrays["ends"]))
+        self._symbols = _view(arrays["symbols"])
+        self._children = _view(arrays["children"])
+        self._fails = _view(arrays["fails"])
+        self._ends = _view(arrays["ends"])
         self._spells: dict[str, tuple[int, ...]] = {}
 
     # --- a text, bytes by bytes ------------------------------------------------------------------
@@ -192,6 +192,11 @@ class TextAutomaton:
             found.append(node)
             node = self._fails[node]
         return found
+
+
+def _view(array: Array) -> Sequence[int]:
+    contiguous: Any = np.ascontiguousarray(array)
+    return memoryview(contiguous)
 
 
 # --- compiling -----------------------------------------------------------------------------------
