@@ -7,7 +7,16 @@ from guards.points import Guard
 from guards.policy import GuardSpec
 
 GUARDS = {
+    "adapter_routing": "guards.adapter_routing:AdapterRouting",
+    "agent_rewrite": "guards.agent_rewrite:AgentRewrite",
     "embedding_corruption": "guards.embedding_corruption:EmbeddingCorruption",
+    "head_probe": "guards.head_probe:HeadProbe",
+    "in_context_instruction": "guards.in_context_instruction:InContextInstruction",
+    "key_space_detection": "guards.key_space:KeySpaceDetection",
+    "logit_difference": "guards.logit_difference:LogitDifference",
+    "neuron_adjust": "guards.neuron_adjust:NeuronAdjust",
+    "refusal": "guards.refusal:Refusal",
+    "steering": "guards.steering:Steering",
     "text_filter": "guards.text_filter:TextFilterGuard",
 }
 
