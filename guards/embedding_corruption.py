@@ -1,29 +1,57 @@
 """Corrupt the embeddings of a prompt's tokens so that the model no longer sees the subject.
 
-Source: Liu et al., "Large Language Model Unlearning via Embedding-Corrupted Prompts" (2024).
+Source: Liu et al., "Large Language Model Unlearning via Embedding-Corrupted Prompts" (2024); the
+functions are in ``guards.corruption_functions``.  With aliases, what the model writes is corrupted
+too wherever it names the subject: ``guards.alias_follower``.
 """
 
 import math
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-
+from guards.alias_follower import AliasFollower, check_alias_tensors
 from guards.case import Case, Edit, Match, Span
+from guards.corruption_functions import LARGEST, Corruption, corrupt
 from guards.needs import Needs
-from guards.points import OnEmbedding
+from guards.points import EngineModel, Follower, OnEmbedding
 from models.artifact import Artifact
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-NAME = "embedding_corruption"
-Function = Literal["rand_noise", "zero_out", "flip_sign"]
+__all__ = ["FUNCTIONS", "LARGEST", "NAME", "EmbeddingCorruption", "Function", "manifest"]
 
-# Half of float16's range: finite in every dtype, and sums of squares stay finite in float32.
-LARGEST = 32_768.0
+NAME = "embedding_corruption"
+Function = Literal[
+    "rand_noise_first_n",
+    "rand_noise_rand_n",
+    "rand_noise_top_k",
+    "set_rand_noise_first_n",
+    "zero_out_first_n",
+    "zero_out_top_k",
+    "flip_sign_first_n",
+    "flip_sign_top_k",
+    "sub_value_first_n",
+    "sub_value_top_k",
+    "add_value_first_n",
+    "add_value_least_k",
+    "reverse_order",
+    "shuffle",
+    "rand_noise",
+    "zero_out",
+    "flip_sign",
+]
+FUNCTIONS: tuple[str, ...] = get_args(Function)
+_SHORT = {
+    "rand_noise": "rand_noise_first_n",
+    "zero_out": "zero_out_first_n",
+    "flip_sign": "flip_sign_first_n",
+}
+
 _MOST_STRENGTH = 1e9
 _KEYS = {"format", "guard", "function", "dims", "strength", "seed", "tensors"}
 
@@ -32,7 +60,7 @@ _KEYS = {"format", "guard", "function", "dims", "strength", "seed", "tensors"}
 class EmbeddingCorruption(OnEmbedding):
     """Blur what names the subject; all of the client's text where nothing in it is named.
 
-    artifact: digest of a manifest made by ``manifest``.
+    artifact: digest of a manifest made by ``manifest``; with ``alias_tensors``, sealed.
     """
 
     NEEDS = Needs(points=frozenset({"embedding"}), changes_prompt_kv=True)
@@ -45,95 +73,85 @@ class EmbeddingCorruption(OnEmbedding):
 
     @staticmethod
     def check(artifact: Artifact) -> None:
-        """Raise ValueError where the artifact is not an embedding corruption of format 1."""
-        value = artifact.manifest
-        if set(value) != _KEYS or value["format"] != 1 or value["guard"] != NAME:
-            raise ValueError("not an embedding corruption of format 1")
-        if value["function"] not in FUNCTIONS:
-            raise ValueError("unknown corruption function")
-        if value["dims"] is not None and not (_is_int(value["dims"]) and value["dims"] > 0):
-            raise ValueError("dims must be null or a positive integer")
-        if not (_is_int(value["seed"]) and 0 <= value["seed"] < 2**64):
-            raise ValueError("seed must be an unsigned 64-bit integer")
-        strength = value["strength"]
-        if not (_is_number(strength) and 0 < strength <= _MOST_STRENGTH):
-            raise ValueError("strength must be positive and finite")
+        """Raise ValueError where the artifact is not an embedding corruption of format 1 or 2.
+
+        Format 2 has aliases: their tensors, and a ``blind`` of 64 hexadecimal digits.
+        """
+        _check_manifest(artifact.manifest)
+        if artifact.manifest["format"] == 1:
+            if artifact.tensors:
+                raise ValueError("format 1 has no tensors")
+        else:
+            check_alias_tensors(artifact.tensors)
 
     @staticmethod
     def on_embedding(
         rows: "Tensor", positions: "NDArray[np.int64]", artifact: Artifact, scale: float
     ) -> "Tensor":
-        """The rows corrupted in their first ``dims`` dimensions; the others keep every bit.
+        """The rows corrupted in ``dims`` dimensions; the others keep every bit.
 
-        rows: [tokens, hidden].  positions: [tokens].  Computed in float32; finite, at most
-        ``LARGEST`` in any corrupted dimension.
+        rows: [tokens, hidden].  positions: [tokens].  Computed in float32; finite; the norm of
+        what is corrupted is at most ``LARGEST`` in each row.
         """
         value = artifact.manifest
-        dims = rows.shape[-1] if value["dims"] is None else min(value["dims"], rows.shape[-1])
-        how = Corruption(positions, float(value["strength"]), int(value["seed"]), float(scale))
-        block = _FUNCTIONS[value["function"]](rows[:, :dims].float(), how)
-        result = rows.clone()
-        result[:, :dims] = block.nan_to_num(nan=0.0).clamp(-LARGEST, LARGEST).to(rows.dtype)
-        return result
+        function = str(value["function"])
+        hidden = rows.shape[-1]
+        dims = hidden if value["dims"] is None else min(value["dims"], hidden)
+        how = Corruption(positions, dims, float(value["strength"]) * scale, int(value["seed"]))
+        return corrupt(_SHORT.get(function, function), rows, how)
+
+    @staticmethod
+    def follower(artifact: Artifact, model: EngineModel) -> Follower | None:
+        """What finds the subject's names in the answer, where the artifact has aliases."""
+        if artifact.manifest["format"] == 1:
+            return None
+        return AliasFollower(artifact.tensors, model.vocabulary)
 
 
 def manifest(
-    function: Function, strength: float, *, dims: int | None = None, seed: int = 0
+    function: Function,
+    strength: float,
+    *,
+    dims: int | None = None,
+    seed: int = 0,
+    persistent: bool = False,
 ) -> dict[str, Any]:
-    """The artifact of one corruption.
+    """The manifest of one corruption.
 
-    strength: in units of the embedding table's root mean square; ``zero_out`` and ``flip_sign``
-    know no degrees.  dims: how many of the first dimensions; None: all.
+    strength: in units of the embedding table's root mean square; zeroing, flipping and reordering
+    know no degrees.  dims: how many dimensions; None: all.  persistent: it goes with
+    ``alias_tensors`` and must be stored sealed; no two such manifests are equal.
     Raises ValueError for what ``check`` would refuse.
     """
-    made = {
-        "format": 1,
+    made: dict[str, Any] = {
+        "format": 2 if persistent else 1,
         "guard": NAME,
         "function": function,
         "dims": dims,
         "strength": strength,
         "seed": seed,
     }
-    EmbeddingCorruption.check(Artifact("", {**made, "tensors": None}, {}))
+    if persistent:
+        made["blind"] = secrets.token_hex(32)
+    _check_manifest({**made, "tensors": None})
     return made
 
 
-class Corruption(NamedTuple):
-    """What a corruption function may depend on besides the rows."""
-
-    positions: "NDArray[np.int64]"
-    strength: float
-    seed: int
-    scale: float
-
-
-def _rand_noise(block: "Tensor", how: Corruption) -> "Tensor":
-    drawn = np.empty(tuple(block.shape), dtype=np.float32)
-    for row, position in enumerate(how.positions):
-        # A counter-based generator keyed by position: a row gets the same noise in any chunk.
-        key = np.array([how.seed, int(position)], dtype=np.uint64)
-        np.random.Generator(np.random.Philox(key=key)).standard_normal(
-            dtype=np.float32, out=drawn[row]
-        )
-    return block + block.new_tensor(drawn) * (how.strength * how.scale)
-
-
-def _zero_out(block: "Tensor", how: Corruption) -> "Tensor":
-    del how
-    return block * 0.0
-
-
-def _flip_sign(block: "Tensor", how: Corruption) -> "Tensor":
-    del how
-    return -block
-
-
-_FUNCTIONS: Mapping[str, "Callable[[Tensor, Corruption], Tensor]"] = {
-    "rand_noise": _rand_noise,
-    "zero_out": _zero_out,
-    "flip_sign": _flip_sign,
-}
-FUNCTIONS: tuple[str, ...] = get_args(Function)
+def _check_manifest(value: Mapping[str, Any]) -> None:
+    keys = {1: _KEYS, 2: _KEYS | {"blind"}}
+    known = _is_int(value.get("format")) and set(value) == keys.get(value["format"])
+    if not known or value["guard"] != NAME:
+        raise ValueError("not an embedding corruption of format 1 or 2")
+    if value["function"] not in FUNCTIONS:
+        raise ValueError("unknown corruption function")
+    if value["dims"] is not None and not (_is_int(value["dims"]) and value["dims"] > 0):
+        raise ValueError("dims must be null or a positive integer")
+    if not (_is_int(value["seed"]) and 0 <= value["seed"] < 2**64):
+        raise ValueError("seed must be an unsigned 64-bit integer")
+    if not (_is_number(value["strength"]) and 0 < value["strength"] <= _MOST_STRENGTH):
+        raise ValueError("strength must be positive and finite")
+    if value["format"] == 2 and not _is_blind(value["blind"]):
+        raise ValueError("blind must be 64 hexadecimal digits")
 
 
 def _positions(case: Case, match: Match) -> tuple[Span, ...]:
@@ -141,6 +159,10 @@ def _positions(case: Case, match: Match) -> tuple[Span, ...]:
     named = prompt.positions(match.spans)
     # A match that points nowhere must not end in an edit of nothing.
     return named or prompt.positions(prompt.content) or (Span(0, len(prompt.ids)),)
+
+
+def _is_blind(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
 def _is_int(value: object) -> bool:
