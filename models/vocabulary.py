@@ -1,7 +1,31 @@
 """What each token adds to a text, in bytes, read from a tokenizer of transformers."""
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+
+def read_tokenizer(folder: Path, size: int) -> tuple[tuple[bytes, ...], frozenset[int]]:
+    """Pieces, as ``token_pieces``, and the ids that end a reply, of the model in a folder.
+
+    Raises OSError where there is none, ValueError as ``token_pieces``.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return token_pieces(tokenizer, size), end_ids(folder, tokenizer)
+
+
+def end_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
+    """Token ids that end a reply: of the tokenizer and of the generation config."""
+    from transformers import GenerationConfig
+
+    try:
+        known = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+    except OSError:
+        known = None
+    ids = known if isinstance(known, list) else [known]
+    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
 
 
 def token_pieces(tokenizer: Any, size: int) -> tuple[bytes, ...]:

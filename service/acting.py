@@ -162,7 +162,10 @@ def rows_of(how: Acting, first: int, count: int, history: Positions | None) -> P
 
 
 def end_where_nothing_is_left(logits: "Tensor", ends: Sequence[int]) -> int:
-    """Let rows [n, vocab] without any finite logit end their answers.  Returns how many did."""
+    """Let rows [n, vocab] without any finite logit end their answers.  Returns how many did.
+
+    ends: ids that end an answer; a model without any says its first token for ever.
+    """
     import torch
 
     empty = ~torch.isfinite(logits).any(dim=-1)
@@ -170,5 +173,5 @@ def end_where_nothing_is_left(logits: "Tensor", ends: Sequence[int]) -> int:
     if count:
         rows = torch.nonzero(empty).flatten()
         logits[rows] = -torch.inf
-        logits[rows[:, None], torch.as_tensor(list(ends), device=logits.device)] = 0.0
+        logits[rows[:, None], torch.as_tensor(list(ends) or [0], device=logits.device)] = 0.0
     return count

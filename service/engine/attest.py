@@ -1,5 +1,6 @@
 """``--middleware service.engine.attest.Door``: proof on every answer, few routes, the status."""
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -31,6 +32,7 @@ _SERVED = {
     "/v1/completions",
 }
 _LARGEST_BODY = 1 << 20
+_PRELOAD_POLLS, _PRELOAD_PAUSE_S = 600, 0.05
 
 
 class NotGuarded(RuntimeError):
@@ -84,8 +86,29 @@ class Door:
         if wanted is None:
             await _reply(send, 400, {"error": {"message": "lethe: artifacts", "code": 400}})
             return
-        await engine.collective_rpc("lethe_preload", args=(wanted,))
-        await _reply(send, 202, {})
+        ready = await asyncio.gather(
+            asyncio.to_thread(_prepare_here, wanted), _prepared_there(engine, wanted)
+        )
+        await _reply(send, 200, {"ready": all(ready)})
+
+
+def _prepare_here(wanted: list[list[str]]) -> bool:
+    for guard, digest in wanted:
+        try:
+            seams.prepare_here(guard, digest)
+        except (ValueError, TypeError):  # the request that needs it will be refused
+            return False
+    return True
+
+
+async def _prepared_there(engine: Any, wanted: list[list[str]]) -> bool:
+    """Whether all workers are done with it in time."""
+    for _ in range(_PRELOAD_POLLS):
+        done = await engine.collective_rpc("lethe_preload", args=(wanted,))
+        if all(count >= len(wanted) for count in done):
+            return True
+        await asyncio.sleep(_PRELOAD_PAUSE_S)
+    return False
 
 
 def _artifacts_named(body: bytes) -> list[list[str]] | None:

@@ -1,7 +1,7 @@
 """Start vLLM with the plugin: ``python -m service.engine.launch``.
 
 Everything that guards is named on the command line, so that an engine lacking it cannot start:
-the worker class, the middleware, and through both the plugin itself.
+the worker class, the middleware, the logits processor, and through them the plugin itself.
 """
 
 import json
@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
+from service.engine.adapters import engine_arguments
 from service.engine.plugin import check_version, register
+from service.engine.vllm_0_32 import LOGITS_PROCESSOR
 from service.settings import Settings
 
 PLUGIN = "lethe"
@@ -53,6 +55,10 @@ def engine_command(settings: Settings) -> list[str]:
         *("--max-model-len", str(settings.max_model_len)),
         *("--worker-cls", "service.engine.worker.LetheWorker"),
         *("--middleware", "service.engine.attest.Door"),
+        *("--logits-processors", LOGITS_PROCESSOR),
+        # Guards read what was said so far; scheduled ahead of it, they could not.
+        "--no-async-scheduling",
+        *_for_adapters(settings),
         *("--max-logprobs", "0"),
         "--enable-prefix-caching",
         "--enable-auto-tool-choice",
@@ -62,6 +68,12 @@ def engine_command(settings: Settings) -> list[str]:
         "--disable-fastapi-docs",
         *_for_platform(),
     ]
+
+
+def _for_adapters(settings: Settings) -> tuple[str, ...]:
+    if not settings.adapters:
+        return ()
+    return engine_arguments(settings.adapters, settings.adapter_rank, settings.adapters)
 
 
 def _for_platform() -> tuple[str, ...]:
@@ -80,6 +92,8 @@ def engine_environment(settings: Settings, inherited: Mapping[str, str]) -> dict
         "LETHE_MODEL": str(settings.model.resolve()),
         "LETHE_SERVED_MODEL_NAME": settings.served_model_name,
         "LETHE_MAX_MODEL_LEN": str(settings.max_model_len),
+        "LETHE_ADAPTERS": str(settings.adapters),
+        "LETHE_ADAPTER_RANK": str(settings.adapter_rank),
         "VLLM_PLUGINS": PLUGIN,
         # Longer than a gateway keeps idle connections: the engine never closes one under it.
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "120",

@@ -4,8 +4,10 @@ import hashlib
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from service.admission import CheckedArtifacts, admit
+from service.admission import CheckedArtifacts, Refused, admit
+from service.engine.adapters import Adapters
 from service.settings import Settings
 
 SUPPORTED = "0.32.0"
@@ -22,17 +24,37 @@ def register() -> None:
     against that stand the worker class and the middleware that the launcher names.
     """
     check_version()
+    from service.engine.rows import ADAPTER, adapter_of
     from service.engine.vllm_0_32 import install_admission
 
     settings = Settings()
     key = settings.engine_key()
     artifacts = CheckedArtifacts(settings.artifact_store())
+    adapters = _adapters(settings, artifacts)
 
-    def admit_here(field: object, ids: list[int] | None, salt: str | None) -> object:
+    def admit_here(field: object, ids: list[int] | None, salt: str | None) -> Any:
         model = settings.served_model_name
-        return admit(field, ids, salt, key, artifacts, time.time(), model)
+        signed = admit(field, ids, salt, key, artifacts, time.time(), model)
+        if adapters is not None:
+            return adapters.request(signed.edits)
+        if adapter_of(signed.edits) is not None:
+            raise Refused("this engine serves no adapters")
+        return None
 
-    install_admission(admit_here)
+    def prepare(guard: str, digest: str) -> None:
+        if adapters is not None and guard == ADAPTER:
+            adapters.prepare(digest)
+        else:
+            artifacts.get(guard, digest)
+
+    install_admission(admit_here, prepare)
+
+
+def _adapters(settings: Settings, artifacts: CheckedArtifacts) -> Adapters | None:
+    if not settings.adapters:
+        return None
+    folder = settings.data_dir / "adapters"
+    return Adapters.of_model(artifacts, folder.resolve(), settings.model, settings.adapter_rank)
 
 
 def check_version() -> None:

@@ -3,11 +3,14 @@
 Both model runners put the tokens of all scheduled requests behind one another.  The adapter says,
 for each step, where each request's rows lie and which position of the request comes first; from
 there on nothing depends on the runner.
+
+Edits of one artifact act on the rows of all their requests in one call.  Where such a call fails,
+its requests are tried one by one, so that the failure touches only whose it is.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,27 +20,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guards.case import Edit
+from guards.points import OnEmbedding, Site, Visit
 from guards.signed_edits import FIELD, SignedEdits
-from service.admission import Applicable, CheckedArtifacts, Refused, check_prompt
-from service.engine.ops import EMBEDDING
+from service.acting import Acting, Bindings, Bound, acting, rows_of
+from service.admission import Refused, check_prompt
 
 log = logging.getLogger(__name__)
 
+ADAPTER = "adapter_routing"
+Positions = NDArray[np.int64]
+Histories = Callable[[], Positions | None]
+
+
+class Announced(NamedTuple):
+    """A request that begins, as the engine's scheduler tells it.
+
+    field: the signed one.  ids: of the prompt alone; None where it is not made of ids.  adapter:
+    name of the LoRA adapter that it runs with.
+    """
+
+    name: str
+    field: object
+    ids: Sequence[int] | None
+    adapter: str | None = None
+
 
 class Rows(NamedTuple):
-    """One request's rows in a step: [row, row + tokens), of positions [position, ...)."""
+    """One request's rows in a step: [row, row + tokens), of positions [position, ...).
+
+    history: reads the ids of positions [0, position + tokens); None where they are not known.
+    """
 
     request: str
     row: int
     tokens: int
     position: int
-
-
-class EmbeddingEdit(NamedTuple):
-    """An edit made ready.  positions: [n], sorted, absolute in the prompt."""
-
-    how: Applicable
-    positions: NDArray[np.int64]
+    history: Histories = lambda: None
 
 
 @dataclass
@@ -45,111 +63,252 @@ class Request:
     """What the worker knows about a running request.
 
     dark: it could not be verified, or one of its edits failed.  All of its rows are zeroed from
-    then on, so that nothing of the prompt can come out; no other request notices.
+    then on, and its answer ends, so that nothing of the prompt can come out; no other request
+    notices.  edits: in the order in which they act.
     """
 
-    edits: tuple[EmbeddingEdit, ...] = ()
+    field: object = None
+    ids: Sequence[int] = ()
+    edits: tuple[Acting, ...] = ()
     dark: bool = False
 
-    @property
-    def end(self) -> int:
-        """One past the last position that is edited."""
-        return max((int(edit.positions[-1]) + 1 for edit in self.edits), default=0)
+    def __post_init__(self) -> None:
+        self.embedding = tuple(e for e in self.edits if issubclass(e.bound.guard, OnEmbedding))
+        self.activation = tuple(e for e in self.edits if e.bound.activation is not None)
+        self.logits = tuple(e for e in self.edits if e.bound.logits is not None)
 
 
 class Requests:
     """The running requests of one worker.  Nothing here raises.
 
-    scale: the unit of strengths.  counts: bounded names, plain integers, for the status route.
+    counts: bounded names, plain integers, for the status route.
     """
 
-    def __init__(self, key: bytes, artifacts: CheckedArtifacts, scale: float) -> None:
+    def __init__(self, key: bytes, bindings: Bindings) -> None:
         self._key = key
-        self._artifacts = artifacts
+        self.bindings = bindings
         self._running: dict[str, Request] = {}
-        self.scale = scale
         self.counts: Counter[str] = Counter()
 
-    def add(self, name: str, field_value: object, prompt_ids: Sequence[int] | None) -> None:
-        """A request begins, or begins again after a preemption."""
+    def add(self, new: Announced) -> None:
+        """A request begins, or begins again after a preemption: then it keeps what it remembers."""
+        known = self._running.get(new.name)
+        if (
+            known is not None
+            and known.field == new.field
+            and list(known.ids) == list(new.ids or ())
+        ):
+            return
         try:
-            self._running[name] = Request(self._prepare(field_value, prompt_ids))
+            self._running[new.name] = self._prepared(new)
         except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
-            self._running[name] = Request(dark=True)
+            self._running[new.name] = Request(dark=True)
             self.count_dark("refused")
 
     def remove(self, names: Iterable[str]) -> None:
         """Requests have ended."""
         for name in names:
-            self._running.pop(name, None)
+            ended = self._running.pop(name, None)
+            if ended is not None and ended.logits:
+                self.bindings.forget(name)
+
+    def get(self, name: str) -> Request | None:
+        """The running request of that name."""
+        return self._running.get(name)
+
+    def concerned(self, field_value: object) -> bool:
+        """Whether the logits of requests with this signed field are edited."""
+        return any(r.dark or r.logits for r in self._running.values() if r.field == field_value)
 
     def step(self, batch: Iterable[Rows]) -> "BatchStep":
         """What to do in one forward pass.  A request that never came by ``add`` stays dark."""
-        edited: list[tuple[Rows, Request]] = []
-        dark: list[Rows] = []
+        step = BatchStep(self)
         for rows in batch:
             request = self._running.get(rows.request)
             if request is None or request.dark:
-                dark.append(rows)
-            elif rows.position < request.end:
-                edited.append((rows, request))
-        return BatchStep(self, edited, dark)
+                step.dark.append(rows)
+            elif request.edits:
+                step.include(rows, request)
+        return step
 
     def count_dark(self, reason: str) -> None:
         """Count a request that went dark, and say so in the log without naming anything."""
         self.counts[f"dark_{reason}"] += 1
         log.error("a request went dark: %s", reason)
 
-    def _prepare(
-        self, field_value: object, prompt_ids: Sequence[int] | None
-    ) -> tuple[EmbeddingEdit, ...]:
-        # No look at the expiry: that was due at admission, and a request may wait long in a queue.
-        signed = SignedEdits.verify(field_value, self._key, now=0)
-        check_prompt(signed, prompt_ids)
-        return tuple(self._ready(edit) for edit in signed.edits if edit.positions)
+    def darken(self, request: Request) -> None:
+        """One of its edits failed."""
+        if not request.dark:
+            request.dark = True
+            self.count_dark("failed")
 
-    def _ready(self, edit: Edit) -> EmbeddingEdit:
-        ranges = [np.arange(*span, dtype=np.int64) for span in edit.positions]
-        return EmbeddingEdit(self._artifacts.get(edit.guard, edit.artifact), np.concatenate(ranges))
+    def _prepared(self, new: Announced) -> Request:
+        # No look at the expiry: that was due at admission, and a request may wait long in a queue.
+        signed = SignedEdits.verify(new.field, self._key, now=0)
+        check_prompt(signed, new.ids)
+        if new.adapter != adapter_of(signed.edits):
+            raise Refused("the adapter is not the signed one")
+        edits = acting(signed.edits, self.bindings, signed.length)
+        return Request(new.field, tuple(new.ids or ()), edits)
+
+
+def adapter_of(edits: Iterable[Edit]) -> str | None:
+    """The adapter that a request with these edits runs with: the first that one of them names."""
+    return next((edit.artifact for edit in edits if edit.guard == ADAPTER), None)
+
+
+class Part(NamedTuple):
+    """The rows of one request that one edit is shown.  at: [n] rows of the batch."""
+
+    rows: Rows
+    request: Request
+    edit: Acting
+    at: Positions
+    positions: Positions
 
 
 @dataclass
+class Group:
+    """Rows of several requests for one bound guard.  parts: in the order of the batch."""
+
+    bound: Bound
+    parts: list[Part] = field(default_factory=list)
+    _at: Tensor | None = None
+
+    def at(self, device: torch.device) -> Tensor:
+        """All parts' rows of the batch, [n]."""
+        if self._at is None:
+            self._at = torch.from_numpy(np.concatenate([p.at for p in self.parts])).to(device)
+        return self._at
+
+    def alone(self) -> "Iterator[Group]":
+        """Each part as a group of its own."""
+        return (Group(self.bound, [part]) for part in self.parts)
+
+    @property
+    def positions(self) -> Positions:
+        """All parts' positions, [n]."""
+        return np.concatenate([part.positions for part in self.parts])
+
+    def visit(self, site: Site) -> Visit:
+        """What an activation edit is told."""
+        owners = np.repeat(np.arange(len(self.parts)), [len(part.at) for part in self.parts])
+        return Visit(site, self.positions, owners, [part.edit.memory for part in self.parts])
+
+
+Change = Callable[[Tensor, Group], Tensor]
+
+
+class Groups:
+    """Groups in an order in which every request's edits act one after the other, as listed."""
+
+    def __init__(self) -> None:
+        self._by_rank: dict[tuple[int, int], Group] = {}
+
+    def add(self, rank: int, part: Part) -> None:
+        """rank: how many of the request's edits act before this one."""
+        bound = part.edit.bound
+        self._by_rank.setdefault((rank, id(bound)), Group(bound)).parts.append(part)
+
+    def __iter__(self) -> Iterator[Group]:
+        return (self._by_rank[key] for key in sorted(self._by_rank))
+
+
 class BatchStep:
     """The edits of one forward pass."""
 
-    requests: Requests
-    edited: list[tuple[Rows, Request]] = field(default_factory=list)
-    dark: list[Rows] = field(default_factory=list)
+    def __init__(self, requests: Requests) -> None:
+        self.dark: list[Rows] = []
+        self._requests = requests
+        self._embedding = Groups()
+        self._sites: dict[Site, Groups] = {}
+        self._scale = requests.bindings.model.scale
 
-    def apply(self, hidden: Tensor, site: int) -> None:
+    def include(self, rows: Rows, request: Request) -> None:
+        """Let a request's edits act on its rows.  Where that cannot be prepared, it is dark."""
+        try:
+            for rank, edit in enumerate(request.embedding):
+                if part := _part(rows, request, edit):
+                    self._embedding.add(rank, part)
+            for rank, edit in enumerate(request.activation):
+                if (part := _part(rows, request, edit)) and edit.bound.activation:
+                    for site in edit.bound.activation.sites:
+                        self._sites.setdefault(site, Groups()).add(rank, part)
+        except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
+            self._requests.darken(request)
+            self.dark.append(rows)
+
+    def embed(self, hidden: Tensor) -> None:
         """Edit the rows that the step names and write no other.  Never raises."""
-        if site != EMBEDDING:
-            return
         for rows in self.dark:
-            self._blacken(hidden, rows)
-        for rows, request in self.edited:
-            try:
-                self._edit(hidden, rows, request)
-            except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
-                request.dark = True
-                self.requests.count_dark("failed")
-                self._blacken(hidden, rows)
+            self._blacken(hidden, None, rows)
 
-    def _edit(self, hidden: Tensor, rows: Rows, request: Request) -> None:
-        for edit in request.edits:
-            first, last = np.searchsorted(
-                edit.positions, (rows.position, rows.position + rows.tokens)
+        def change(old: Tensor, group: Group) -> Tensor:
+            guard: Any = group.bound.guard
+            new: Tensor = guard.on_embedding(
+                old, group.positions, group.bound.artifact, self._scale
             )
-            if first == last:
-                continue
-            positions = edit.positions[first:last]
-            at = torch.from_numpy(positions - rows.position + rows.row).to(hidden.device)
-            hidden[at] = _edited(hidden[at], positions, edit.how, self.requests.scale)
-            self.requests.counts["edited_rows"] += len(positions)
+            return new
 
-    def _blacken(self, hidden: Tensor, rows: Rows) -> None:
-        hidden[rows.row : rows.row + rows.tokens] = 0
-        self.requests.counts["dark_rows"] += rows.tokens
+        for group in self._embedding:
+            self._change(hidden, None, group, change)
+
+    def act(self, hidden: Tensor, residual: Tensor | None, site: Site) -> None:
+        """Likewise, at a site within the model."""
+        groups = self._sites.get(site)
+        if groups is None:
+            return
+
+        def change(old: Tensor, group: Group) -> Tensor:
+            edit: Any = group.bound.activation
+            new: Tensor = edit.apply(old, group.visit(site))
+            return new
+
+        for group in groups:
+            self._change(hidden, residual, group, change)
+
+    def _change(
+        self, hidden: Tensor, residual: Tensor | None, group: Group, change: Change
+    ) -> None:
+        try:
+            self._write(hidden, residual, group, change)
+        except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
+            if len(group.parts) == 1:
+                self._requests.darken(group.parts[0].request)
+                self._blacken(hidden, residual, group.parts[0].rows)
+                return
+            for one in group.alone():
+                self._change(hidden, residual, one, change)
+
+    def _write(self, hidden: Tensor, residual: Tensor | None, group: Group, change: Change) -> None:
+        if any(part.request.dark for part in group.parts):
+            group = Group(group.bound, [part for part in group.parts if not part.request.dark])
+            if not group.parts:
+                return
+        at = group.at(hidden.device)
+        own = hidden[at]
+        old = own if residual is None else own + residual[at]
+        new = _checked(change(old, group), old)
+        hidden[at] = new if residual is None else own + (new - old)
+        self._requests.counts["edited_rows"] += len(at)
+
+    def _blacken(self, hidden: Tensor, residual: Tensor | None, rows: Rows) -> None:
+        own = slice(rows.row, rows.row + rows.tokens)
+        hidden[own] = 0 if residual is None else -residual[own]
+        self._requests.counts["dark_rows"] += rows.tokens
+
+
+def _part(rows: Rows, request: Request, edit: Acting) -> Part | None:
+    """What of the rows an edit is shown; None where there is nothing."""
+    last = int(edit.positions[-1]) if len(edit.positions) else -1
+    if rows.position > last and not edit.wants_generated():
+        return None
+    needed = edit.bound.follower is not None
+    history = rows.history() if needed else None
+    shown = rows_of(edit, rows.position, rows.tokens, history)
+    if not len(shown):
+        return None
+    return Part(rows, request, edit, shown - rows.position + rows.row, shown)
 
 
 class EverythingDark:
@@ -158,16 +317,16 @@ class EverythingDark:
     def __init__(self, requests: Requests) -> None:
         self._requests = requests
 
-    def apply(self, hidden: Tensor, site: int) -> None:
+    def embed(self, hidden: Tensor) -> None:
         """Zero every row."""
-        if site == EMBEDDING:
-            hidden.zero_()
-            self._requests.counts["dark_rows"] += hidden.shape[0]
+        hidden.zero_()
+        self._requests.counts["dark_rows"] += hidden.shape[0]
+
+    def act(self, hidden: Tensor, residual: Tensor | None, site: Site) -> None:
+        """Nothing is left to be edited."""
 
 
-def _edited(old: Tensor, positions: NDArray[np.int64], how: Applicable, scale: float) -> Tensor:
-    guard: Any = how.guard
-    new: Tensor = guard.on_embedding(old, positions, how.artifact, scale)
+def _checked(new: Tensor, old: Tensor) -> Tensor:
     if new.shape != old.shape or new.dtype != old.dtype:
         raise Refused("a guard returned rows of another shape")
     # A single NaN would spread over shared cache blocks to other requests.

@@ -6,17 +6,22 @@ that this module can be read where vLLM is absent.
 
 import inspect
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from importlib import import_module
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from guards.points import Site
 from service.admission import Refused
-from service.engine.ops import EMBEDDING, NAME
-from service.engine.rows import Rows, signed_field
+from service.engine.ops import EMBEDDING, NAMES, name_of
+from service.engine.rows import Announced, Rows, signed_field
+from service.engine.sampling import LogitsRow
 
+LOGITS_PROCESSOR = "service.engine.logits_processor:LetheLogits"
 _INSTALLED = "_lethe_admission"
 _SCORES = (
     "prompt_logprobs",
@@ -27,16 +32,22 @@ _SCORES = (
 
 
 class Admit(Protocol):
-    """Decides on one request in the API process; raises ValueError to refuse it."""
+    """Decides on one request in the API process; raises ValueError to refuse it.
 
-    def __call__(self, field: object, ids: list[int] | None, salt: str | None) -> object: ...
+    Returns the adapter that it is to run with (a vLLM LoRARequest), or None.
+    """
+
+    def __call__(self, field: object, ids: list[int] | None, salt: str | None) -> Any: ...
 
 
 # --- admission, in the API process ---------------------------------------------------------------
 
 
-def install_admission(admit: Admit) -> None:
-    """From now on no request of this process reaches the engine core without ``admit``."""
+def install_admission(admit: Admit, prepare: Callable[[str, str], None]) -> None:
+    """From now on no request of this process reaches the engine core without ``admit``.
+
+    prepare: opens what a later request will need, by guard and digest; kept for ``prepare_here``.
+    """
     from vllm.exceptions import VLLMValidationError
     from vllm.v1.engine.input_processor import InputProcessor
 
@@ -54,7 +65,7 @@ def install_admission(admit: Admit) -> None:
             raise VLLMValidationError(str(error)) from error
         return request
 
-    setattr(process_inputs, _INSTALLED, True)
+    setattr(process_inputs, _INSTALLED, prepare)
     InputProcessor.process_inputs = process_inputs
 
 
@@ -63,7 +74,7 @@ def _admit_request(request: Any, admit: Admit) -> None:
     if reason:
         raise Refused(reason)
     extra = request.sampling_params.extra_args
-    admit(signed_field(extra), request.prompt_token_ids, request.cache_salt)
+    request.lora_request = admit(signed_field(extra), request.prompt_token_ids, request.cache_salt)
 
 
 def admission_installed() -> bool:
@@ -73,6 +84,13 @@ def admission_installed() -> bool:
     return hasattr(InputProcessor.process_inputs, _INSTALLED)
 
 
+def prepare_here(guard: str, digest: str) -> None:
+    """Open an artifact in this process ahead of its first use.  Raises ValueError, TypeError."""
+    from vllm.v1.engine.input_processor import InputProcessor
+
+    getattr(InputProcessor.process_inputs, _INSTALLED)(guard, digest)
+
+
 def _unsupported_request(request: Any) -> str | None:
     params = request.sampling_params
     if params is None or request.pooling_params is not None:
@@ -80,7 +98,7 @@ def _unsupported_request(request: Any) -> str | None:
     if request.prompt_embeds is not None or request.mm_features or request.resumable:
         return "the prompt is not made of token ids"
     if request.lora_request is not None:
-        return "adapters are not served"
+        return "adapters are chosen by policies alone"
     # Zero is a wish too: for the score of the prompt's own tokens.
     if any(getattr(params, name, None) is not None for name in _SCORES):
         return "scores of chosen tokens are not served"
@@ -100,7 +118,6 @@ def unsupported_configuration(config: Any) -> str | None:
     # Each would put rows elsewhere than where we look, or bypass the swapped layer.
     found = {
         "speculative decoding": config.speculative_config is not None,
-        "LoRA": config.lora_config is not None,
         "pooling": model.runner_type != "generate",
         "prompt embeddings": getattr(model, "enable_prompt_embeds", False),
         "multimodal models": model.is_multimodal_model,
@@ -112,8 +129,9 @@ def unsupported_configuration(config: Any) -> str | None:
         "KV transfer": config.kv_transfer_config is not None,
         "trace replay": getattr(model, "enable_trace_replay", False),
         "breakable CUDA graphs": _breakable_cuda_graphs(),
+        "no logits processor of Lethe's": not _edits_logits(model),
         "full CUDA graphs": compilation.cudagraph_mode.has_full_cudagraphs(),
-        "CUDA graphs that do not stop at our operator": _graph_swallows_operator(compilation),
+        "CUDA graphs that do not stop at our operators": _graph_swallows_operators(compilation),
     }
     return next((name for name, present in found.items() if present), None)
 
@@ -129,14 +147,39 @@ def _breakable_cuda_graphs() -> bool:
     return bool(envs.VLLM_USE_BREAKABLE_CUDAGRAPH)
 
 
-def _graph_swallows_operator(compilation: Any) -> bool:
+def _edits_logits(model: Any) -> bool:
+    # Named in the configuration, vLLM gives it the tokens generated so far under V1 too.
+    named = [str(each) for each in model.logits_processors or ()]
+    return LOGITS_PROCESSOR in named
+
+
+def _graph_swallows_operators(compilation: Any) -> bool:
     if not compilation.cudagraph_mode.has_piecewise_cudagraphs():
         return False
-    return compilation.use_inductor_graph_partition or NAME not in (compilation.splitting_ops or ())
+    splitting = set(compilation.splitting_ops or ())
+    return compilation.use_inductor_graph_partition or not splitting.issuperset(NAMES)
+
+
+def points(config: Any, sites: list[str]) -> frozenset[str]:
+    """Where guards can act in an engine of this VllmConfig whose model has these sites."""
+    found = {"embedding", "activations", "logits", "assistant"}
+    if any(site.startswith("mlp:") for site in sites):
+        found.add("mlp")
+    if config.lora_config is not None:
+        found.add("adapter")
+    return frozenset(found)
+
+
+def history_is_on_the_host(config: Any, *, v2: bool) -> bool:
+    """Whether the ids of tokens before the last are known when the last is embedded.
+
+    V1 schedules ahead of them where scheduling is asynchronous; V2 keeps them where we can read.
+    """
+    return v2 or not config.scheduler_config.async_scheduling
 
 
 def prepare_compilation(config: Any, fingerprint: str) -> None:
-    """Make the compiler's caches and CUDA graphs respect the operator.  Before the model is built.
+    """Make the compiler's caches and CUDA graphs respect the operators.  Before the model is built.
 
     fingerprint: what the compiled graph depends on besides vLLM's own configuration.
     """
@@ -144,55 +187,94 @@ def prepare_compilation(config: Any, fingerprint: str) -> None:
 
     # vLLM's key of compiled graphs knows nothing of a class that a plugin swapped in; this field
     # is part of the key, so a graph made without us is never taken for one made with us.
-    config.additional_config["lethe"] = {"fingerprint": fingerprint, "sites": [EMBEDDING]}
+    config.additional_config["lethe"] = {"fingerprint": fingerprint}
     compilation = config.compilation_config
     if compilation.mode != CompilationMode.VLLM_COMPILE:
         if compilation.cudagraph_mode.has_full_cudagraphs():
             compilation.cudagraph_mode = CUDAGraphMode.NONE
         return
-    # The operator runs Python in each step: a graph has to end before it and begin anew after it.
-    if compilation.splitting_ops and NAME not in compilation.splitting_ops:
-        compilation.splitting_ops = [*compilation.splitting_ops, NAME]
+    # The operators run Python in each step: a graph has to end before and begin anew after each.
+    if compilation.splitting_ops:
+        compilation.splitting_ops = list(dict.fromkeys([*compilation.splitting_ops, *NAMES]))
     if compilation.cudagraph_mode.has_full_cudagraphs():
         compilation.cudagraph_mode = CUDAGraphMode.PIECEWISE
 
 
 # --- the model -----------------------------------------------------------------------------------
 
-_swapped: dict[type[nn.Module], type[nn.Module]] = {}
+_swapped: dict[tuple[type[nn.Module], str], type[nn.Module]] = {}
 
 
-def swap_first_layer(model: nn.Module) -> list[int]:
-    """Let the first decoder layer call the operator on its input.  Returns the sites.
+def swap_layers(model: nn.Module) -> list[str]:
+    """Let the decoder layers call the operators.  Returns the sites by name.
 
     Raises RuntimeError for a model whose layers we cannot find or call.
     """
     layers = getattr(getattr(model, "model", None), "layers", None)
     if not isinstance(layers, nn.ModuleList) or not len(layers):
         raise RuntimeError("this model's decoder layers are not where the plugin looks for them")
-    layer = layers[0]
-    layer.__class__ = _corrupting(type(layer))
-    return [EMBEDDING]
+    sites = [EMBEDDING]
+    for number, layer in enumerate(layers):
+        _swap(layer, "first layer" if number == 0 else "layer", number)
+        sites.append(name_of(Site("layer", number)))
+        down = getattr(getattr(layer, "mlp", None), "down_proj", None)
+        if isinstance(down, nn.Module):
+            _swap(down, "down_proj", number)
+            sites.append(name_of(Site("mlp", number)))
+    return sites
 
 
-def _corrupting(base: type[nn.Module]) -> type[nn.Module]:
-    """A subclass whose forward is the base's, after the operator.  torch.compile inlines it."""
-    if base in _swapped:
-        return _swapped[base]
+def _swap(module: nn.Module, kind: str, number: int) -> None:
+    base = type(module)
+    if (base, kind) not in _swapped:
+        _swapped[base, kind] = _MAKERS[kind](base)
+    module.lethe_layer = number  # type: ignore[assignment]
+    module.__class__ = _swapped[base, kind]
+
+
+def _subclass(base: type[nn.Module], forward: Callable[..., Any]) -> type[nn.Module]:
+    """torch.compile inlines it."""
+    return type(f"Lethe{base.__name__}", (base,), {"forward": forward, "__module__": __name__})
+
+
+def _layer(base: type[nn.Module], *, first: bool) -> type[nn.Module]:
+    """A subclass whose forward is the base's, between the operators."""
     names = list(inspect.signature(base.forward).parameters)
     if "hidden_states" not in names:
         raise RuntimeError("this model's decoder layer does not take hidden_states")
     at = names.index("hidden_states") - 1  # without self
     base_forward: Callable[..., Any] = base.forward
 
-    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        hidden = args[at] if len(args) > at else kwargs["hidden_states"]
-        torch.ops.lethe.corrupt(hidden, EMBEDDING)
-        return base_forward(self, *args, **kwargs)
+    def steered(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        output = base_forward(self, *args, **kwargs)
+        # The residual stream is the sum of both, where a layer leaves the sum to the next norm.
+        hidden, residual = output if isinstance(output, tuple) else (output, None)
+        torch.ops.lethe.steer(hidden, residual, self.lethe_layer)
+        return output
 
-    made = type(f"Lethe{base.__name__}", (base,), {"forward": forward, "__module__": __name__})
-    _swapped[base] = made
-    return made
+    def corrupted_and_steered(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        hidden = args[at] if len(args) > at else kwargs["hidden_states"]
+        torch.ops.lethe.corrupt(hidden)
+        return steered(self, *args, **kwargs)
+
+    return _subclass(base, corrupted_and_steered if first else steered)
+
+
+def _down_proj(base: type[nn.Module]) -> type[nn.Module]:
+    base_forward: Callable[..., Any] = base.forward
+
+    def forward(self: nn.Module, keys: Tensor, *args: Any, **kwargs: Any) -> Any:
+        torch.ops.lethe.adjust(keys, self.lethe_layer)
+        return base_forward(self, keys, *args, **kwargs)
+
+    return _subclass(base, forward)
+
+
+_MAKERS: dict[str, Callable[[type[nn.Module]], type[nn.Module]]] = {
+    "first layer": partial(_layer, first=True),
+    "layer": partial(_layer, first=False),
+    "down_proj": _down_proj,
+}
 
 
 def embedding_scale(model: Any, vocabulary: int, device: torch.device) -> float:
@@ -225,7 +307,7 @@ def before_each_forward(worker: Any, begin: Callable[[Callable[[], Iterator[Rows
         prepare = runner.model_state.prepare_inputs
 
         def prepare_inputs(batch: Any, states: Any) -> Any:
-            begin(lambda: _rows_v2(batch))
+            begin(lambda: _rows_v2(batch, runner.req_states))
             return prepare(batch, states)
 
         runner.model_state.prepare_inputs = prepare_inputs
@@ -244,26 +326,70 @@ def _rows_v1(batch: Any, scheduled: Any) -> Iterator[Rows]:
     computed = batch.num_computed_tokens_cpu
     for index, name in enumerate(batch.req_ids[: batch.num_reqs]):
         count = scheduled.num_scheduled_tokens[name]
-        yield Rows(name, row, count, int(computed[index]))
+        first = int(computed[index])
+        known = partial(_known_v1, batch, index, first + count)
+        yield Rows(name, row, count, first, known)
         row += count
 
 
-def _rows_v2(batch: Any) -> Iterator[Rows]:
+def _known_v1(batch: Any, index: int, length: int) -> NDArray[np.int64] | None:
+    ids = batch.token_ids_cpu[index, :length].astype(np.int64)
+    return None if bool((ids < 0).any()) else ids  # scheduled ahead of what it will be
+
+
+def _rows_v2(batch: Any, states: Any) -> Iterator[Rows]:
     starts = batch.query_start_loc_np
     computed = batch.num_computed_tokens_np
     for index, name in enumerate(batch.req_ids[: batch.num_reqs]):
         row = int(starts[index])
-        yield Rows(name, row, int(starts[index + 1]) - row, int(computed[index]))
+        count, first = int(starts[index + 1]) - row, int(computed[index])
+        slot = int(batch.idx_mapping_np[index])
+        yield Rows(name, row, count, first, partial(_known_v2, states, slot, 0, first + count))
 
 
-def new_requests(scheduled: Any) -> Iterator[tuple[str, object, list[int] | None]]:
-    """Name, signed field and prompt ids of the requests that begin in this step."""
+def _known_v2(states: Any, slot: int, start: int, end: int) -> NDArray[np.int64]:
+    ids = states.all_token_ids.gpu[slot, start:end].cpu().numpy()
+    known: NDArray[np.int64] = ids.astype(np.int64)
+    return known
+
+
+def logits_rows(worker: Any, context: Any) -> Iterator[LogitsRow]:
+    """Whose each row of logits is.  context: V2's LogitsContext, None under V1."""
+    runner = worker.model_runner
+    if context is None:
+        batch = runner.input_batch
+        for row, name in enumerate(batch.req_ids[: batch.num_reqs]):
+            yield LogitsRow(name, row, partial(_output_v1, batch, row))
+        return
+    states = runner.req_states
+    slots, last = context.expanded_idx_mapping.tolist(), context.pos.tolist()
+    for row, (slot, position) in enumerate(zip(slots, last, strict=True)):
+        name = states.index_to_req_id[slot]
+        yield LogitsRow(name, row, partial(_output_v2, states, slot, position + 1))
+
+
+def _output_v1(batch: Any, row: int) -> list[int]:
+    ids: list[int] = batch.req_output_token_ids[row] or []
+    if ids and min(ids[-1], ids[0]) < 0:
+        raise Refused("the tokens so far are not known")
+    return ids
+
+
+def _output_v2(states: Any, slot: int, length: int) -> list[int]:
+    first = int(states.prompt_len.np[slot])
+    ids: list[int] = _known_v2(states, slot, first, max(length, first)).tolist()
+    return ids
+
+
+def new_requests(scheduled: Any) -> Iterator[Announced]:
+    """The requests that begin in this step."""
     for new in scheduled.scheduled_new_reqs:
         extra = getattr(new.sampling_params, "extra_args", None)
         # V2 lists a preempted request as new, its output appended to prefill_token_ids; the
         # prompt's ids alone are what was signed.
         ids = None if new.prompt_embeds is not None else new.prompt_token_ids
-        yield new.req_id, signed_field(extra), ids
+        adapter = getattr(new.lora_request, "lora_name", None)
+        yield Announced(new.req_id, signed_field(extra), ids, adapter)
 
 
 def dummy_forward(worker: Any, tokens: int) -> Tensor:

@@ -6,15 +6,23 @@ The class is built when it is first asked for, on the worker of the platform at 
 import functools
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from guards.needs import Capabilities
+from guards.points import EngineModel
+from guards.vocabulary import Vocabulary
+from models.vocabulary import read_tokenizer
+from service.acting import Bindings
 from service.admission import CheckedArtifacts
 from service.engine import vllm_0_32 as seams
+from service.engine.adapters import spare_rows_without_adapter
 from service.engine.ops import SWITCHBOARD, define
 from service.engine.plugin import check_version, fingerprint, installed_version
 from service.engine.rows import EverythingDark, Requests, Rows
-from service.engine.selftest import prove_effect
+from service.engine.sampling import LogitsEdits
+from service.engine.selftest import NotEffective, prove_effect
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -24,6 +32,7 @@ class Guarded:
     """Mixed in before a vLLM worker.  Attributes begin with ``lethe_``."""
 
     lethe_scheduled: Any = None
+    lethe_preloaded: dict[tuple[str, str], bool]
 
     def __init__(self, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
         check_version()
@@ -31,26 +40,52 @@ class Guarded:
         reason = seams.unsupported_configuration(vllm_config)
         if reason:
             raise RuntimeError(f"Lethe's engine plugin does not guard an engine with {reason}")
+        if vllm_config.lora_config is not None:
+            spare_rows_without_adapter()
         super().__init__(vllm_config, *args, **kwargs)  # type: ignore[call-arg]
 
     def load_model(self, *args: Any, **kwargs: Any) -> None:
-        """Load, then install the operator: before anything compiles or runs."""
+        """Load, then install the operators: before anything compiles or runs."""
         super().load_model(*args, **kwargs)  # type: ignore[misc]
         worker: Any = self
         model = worker.model_runner.get_model()
         settings = Settings()
         define()
-        self.lethe_sites = seams.swap_first_layer(model)
+        self.lethe_sites = seams.swap_layers(model)
         self.lethe_artifacts = CheckedArtifacts(settings.artifact_store())
-        vocabulary = worker.model_config.get_vocab_size()
-        scale = seams.embedding_scale(model, vocabulary, worker.device)
-        self.lethe_requests = Requests(settings.engine_key(), self.lethe_artifacts, scale)
+        self.lethe_requests = Requests(settings.engine_key(), self._lethe_bindings(model))
+        self.lethe_preloaded = {}
         seams.before_each_forward(self, self._lethe_begin)
+        SWITCHBOARD.sampling = LogitsEdits(
+            self.lethe_requests, functools.partial(seams.logits_rows, self)
+        )
+
+    def _lethe_bindings(self, model: Any) -> Bindings:
+        worker: Any = self
+        config, size = worker.vllm_config, worker.model_config.get_vocab_size()
+        pieces, ends = read_tokenizer(Path(worker.model_config.tokenizer), size)
+        engine_model = EngineModel(
+            layers=sum(site.startswith("layer:") for site in self.lethe_sites),
+            scale=seams.embedding_scale(model, size, worker.device),
+            vocabulary=Vocabulary(pieces, ends, size),
+            device=worker.device,
+            dtype=worker.model_config.dtype,
+        )
+        capabilities = Capabilities(
+            points=seams.points(config, self.lethe_sites),
+            runner="V2" if worker.use_v2_model_runner else "V1",
+            history=seams.history_is_on_the_host(config, v2=worker.use_v2_model_runner),
+            tensor_parallel=config.parallel_config.tensor_parallel_size,
+            pipeline_parallel=config.parallel_config.pipeline_parallel_size,
+        )
+        return Bindings(self.lethe_artifacts, engine_model, capabilities)
 
     def compile_or_warm_up_model(self) -> Any:
-        """Warm up, then prove that the operator acts.  Raises where it does not."""
+        """Warm up, then prove that the operators act.  Raises where it does not."""
         times = super().compile_or_warm_up_model()  # type: ignore[misc]
         prove_effect(self, self.lethe_sites)
+        if not SWITCHBOARD.calls["logits processors"]:
+            raise NotEffective("vLLM made no logits processor of Lethe's")
         self.lethe_requests.counts.clear()
         return times
 
@@ -58,8 +93,8 @@ class Guarded:
         """One step.  Until its batch is mapped, and where it cannot be, all of it is dark."""
         requests = self.lethe_requests
         requests.remove(scheduler_output.finished_req_ids)
-        for name, field, ids in seams.new_requests(scheduler_output):
-            requests.add(name, field, ids)
+        for new in seams.new_requests(scheduler_output):
+            requests.add(new)
         self.lethe_scheduled = scheduler_output
         SWITCHBOARD.connect(EverythingDark(requests))
         try:
@@ -70,22 +105,34 @@ class Guarded:
 
     def lethe_status(self) -> dict[str, Any]:
         """Counters, in plain Python types: anything else would hang the caller for ever."""
-        worker: Any = self
+        bindings = self.lethe_requests.bindings
         return {
             "vllm": installed_version(),
             "fingerprint": fingerprint(),
-            "runner": "V2" if worker.use_v2_model_runner else "V1",
-            "scale": float(self.lethe_requests.scale),
-            "calls": {str(site): int(SWITCHBOARD.calls[site]) for site in self.lethe_sites},
+            "capabilities": bindings.capabilities.to_json(),
+            "scale": float(bindings.model.scale),
+            "calls": {name: int(n) for name, n in SWITCHBOARD.calls.items()},
             "counts": {name: int(n) for name, n in self.lethe_requests.counts.items()},
         }
 
-    def lethe_preload(self, wanted: list[list[str]]) -> None:
-        """Open artifacts, given as [guard, digest], ahead of their first use.
+    def lethe_preload(self, wanted: list[list[str]]) -> int:
+        """Bind artifacts, given as [guard, digest], ahead of their first use.
 
         In a thread of its own: this is called in the engine's loop, where streams would wait.
+        Returns how many are done with: to be asked again until all are.
         """
-        Thread(target=_open_all, args=(self.lethe_artifacts, wanted), daemon=True).start()
+        done = self.lethe_preloaded
+        pairs = [(guard, digest) for guard, digest in wanted]
+        begun = [pair for pair in pairs if pair not in done]
+        done.update(dict.fromkeys(begun, False))
+        if begun:
+            bindings = self.lethe_requests.bindings
+            Thread(target=_bind_all, args=(bindings, begun, done), daemon=True).start()
+        ready = [pair for pair in pairs if done[pair]]
+        if len(ready) == len(pairs):
+            for pair in ready:
+                done.pop(pair, None)
+        return len(ready)
 
     def _lethe_begin(self, map_batch: Callable[[], Iterator[Rows]]) -> None:
         if self.lethe_scheduled is None:
@@ -97,12 +144,16 @@ class Guarded:
             SWITCHBOARD.connect(EverythingDark(self.lethe_requests))
 
 
-def _open_all(artifacts: CheckedArtifacts, wanted: list[list[str]]) -> None:
+def _bind_all(
+    bindings: Bindings, wanted: list[tuple[str, str]], done: dict[tuple[str, str], bool]
+) -> None:
     for guard, digest in wanted:
         try:
-            artifacts.get(guard, digest)
+            bindings.get(guard, digest)
         except ValueError:
             log.warning("an artifact could not be preloaded")
+        finally:
+            done[guard, digest] = True
 
 
 @functools.cache

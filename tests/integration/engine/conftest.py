@@ -238,6 +238,7 @@ def _job(
     }
     if guarded:
         llm["worker_cls"] = "service.engine.worker.LetheWorker"
+        llm["logits_processors"] = ["service.engine.logits_processor:LetheLogits"]
     return {
         "llm": llm,
         "requests": [{"ids": r.ids, "salt": r.salt, "field": r.field} for r in batch],

@@ -1,4 +1,4 @@
-"""Engines that the plugin cannot guard are refused; graphs are made to stop at its operator."""
+"""Engines that the plugin cannot guard are refused; graphs are made to stop at its operators."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed on this machine")
 from vllm.config import CompilationMode, CUDAGraphMode
 
 from service.engine import vllm_0_32 as seams
-from service.engine.ops import NAME
+from service.engine.ops import NAMES
 
 pytestmark = pytest.mark.engine
 
@@ -28,6 +28,7 @@ def config(path: str = "", value: Any = None) -> Any:
             is_multimodal_model=False,
             is_encoder_decoder=False,
             enable_trace_replay=False,
+            logits_processors=[seams.LOGITS_PROCESSOR],
         ),
         parallel_config=SimpleNamespace(
             use_ubatching=False,
@@ -60,7 +61,8 @@ def test_an_ordinary_engine_is_guarded() -> None:
     ("path", "value"),
     [
         ("speculative_config", object()),
-        ("lora_config", object()),
+        ("model_config.logits_processors", None),
+        ("model_config.logits_processors", ["somebody:Elses"]),
         ("kv_transfer_config", object()),
         ("model_config.runner_type", "pooling"),
         ("model_config.enable_prompt_embeds", True),
@@ -89,12 +91,12 @@ def test_breakable_graphs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "mode", [CUDAGraphMode.FULL, CUDAGraphMode.FULL_AND_PIECEWISE, CUDAGraphMode.PIECEWISE]
 )
-def test_graphs_are_made_to_stop_at_the_operator(mode: CUDAGraphMode) -> None:
+def test_graphs_are_made_to_stop_at_the_operators(mode: CUDAGraphMode) -> None:
     made = config("compilation_config.cudagraph_mode", mode)
     seams.prepare_compilation(made, "f" * 16)
     seams.prepare_compilation(made, "f" * 16)
     assert made.compilation_config.cudagraph_mode == CUDAGraphMode.PIECEWISE
-    assert made.compilation_config.splitting_ops.count(NAME) == 1
+    assert all(made.compilation_config.splitting_ops.count(name) == 1 for name in NAMES)
     assert seams.unsupported_configuration(made) is None
 
 
@@ -118,3 +120,24 @@ def test_the_key_of_compiled_graphs_changes_with_the_plugin() -> None:
     seams.prepare_compilation(first, "a")
     seams.prepare_compilation(second, "b")
     assert first.additional_config != second.additional_config != {}
+
+
+def test_what_an_engine_can_do_follows_from_its_configuration() -> None:
+    sites = ["embedding", "layer:0", "mlp:0"]
+    assert seams.points(config(), sites) == {
+        "embedding",
+        "activations",
+        "mlp",
+        "logits",
+        "assistant",
+    }
+    assert "mlp" not in seams.points(config(), ["embedding", "layer:0"])
+    assert "adapter" in seams.points(config("lora_config", object()), sites)
+
+
+@pytest.mark.parametrize(("asynchronous", "v2", "known"), [(0, 0, 1), (1, 0, 0), (1, 1, 1)])
+def test_history_is_known_where_nothing_is_scheduled_ahead_of_it(
+    asynchronous: int, v2: int, known: int
+) -> None:
+    made = config("scheduler_config", SimpleNamespace(async_scheduling=bool(asynchronous)))
+    assert seams.history_is_on_the_host(made, v2=bool(v2)) is bool(known)

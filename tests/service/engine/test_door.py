@@ -24,9 +24,10 @@ asked: list[tuple[str, Any]] = []
 
 
 class Engine:
-    async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> list[dict[str, int]]:
+    async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> list[Any]:
         asked.append((method, args))
-        return [{"rank": 0}]
+        # It is done with what it was asked to preload when it is asked again.
+        return [len(asked) - 1] if method == "lethe_preload" else [{"rank": 0}]
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -113,9 +114,26 @@ async def test_a_malformed_preload_reaches_no_worker(
     response = await client.post(attest.PRELOAD, content=body, headers=headers)
     assert response.status_code == 400
     assert asked == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_preload_is_answered_when_all_are_done(
+    key: bytes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    opened: list[tuple[str, str]] = []
+
+    def prepare(guard: str, digest: str) -> None:
+        opened.append((guard, digest))
+        if fails:
+            raise ValueError
+
+    monkeypatch.setattr("service.engine.vllm_0_32.prepare_here", prepare)
+    headers = {NONCE_HEADER: "n", SIGNATURE_HEADER: sign_nonce(key, attest.PRELOAD, "n")}
     good = {"artifacts": [["guard", "digest"]]}
-    assert (await client.post(attest.PRELOAD, json=good, headers=headers)).status_code == 202
-    assert asked == [("lethe_preload", ([["guard", "digest"]],))]
+    answer = await client.post(attest.PRELOAD, json=good, headers=headers)
+    assert (answer.status_code, answer.json()) == (200, {"ready": not fails})
+    assert opened == [("guard", "digest")]
+    assert asked == [("lethe_preload", ([["guard", "digest"]],))] * 2
 
 
 async def test_websockets_are_closed(key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ def test_worker_and_door_are_named(settings: Settings) -> None:
     named = pairs(launch.engine_command(settings))
     assert named["--worker-cls"] == "service.engine.worker.LetheWorker"
     assert named["--middleware"] == "service.engine.attest.Door"
+    assert named["--logits-processors"] == "service.engine.logits_processor:LetheLogits"
     assert (named["--host"], named["--port"]) == ("127.0.0.1", "8123")
     assert named["--max-logprobs"] == "0"
 

@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 
 from guards.case import Edit, Span, digest_of_ids
 from guards.embedding_corruption import NAME, EmbeddingCorruption, manifest
+from guards.needs import Capabilities
+from guards.points import EngineModel
 from guards.registry import GUARDS
 from guards.signed_edits import SignedEdits
+from guards.vocabulary import Vocabulary
 from models.artifact import Artifact, ArtifactStore
+from service.acting import Bindings
 from service.admission import CheckedArtifacts
 
 torch = pytest.importorskip("torch")
 
-from service.engine.ops import EMBEDDING  # noqa: E402 - it imports torch
-from service.engine.rows import (  # noqa: E402
+from service.engine.rows import (  # noqa: E402 - it imports torch
+    Announced,
     EverythingDark,
     Requests,
     Rows,
@@ -44,6 +48,10 @@ class Failing(EmbeddingCorruption):
             "dtype": lambda: rows.double(),
         }[artifact.manifest["how"]]()
 
+    @staticmethod
+    def follower(artifact: Artifact, model: EngineModel) -> None:
+        """It follows nothing."""
+
 
 @pytest.fixture(autouse=True)
 def _failing_guard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +65,14 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 @pytest.fixture
 def requests(store: ArtifactStore) -> Requests:
-    return Requests(KEY, CheckedArtifacts(store), scale=0.5)
+    return Requests(KEY, bindings(store))
+
+
+def bindings(store: ArtifactStore) -> Bindings:
+    vocabulary = Vocabulary((b"a", b"b", b""), frozenset({2}), 3)
+    model = EngineModel(2, 0.5, vocabulary, torch.device("cpu"), torch.float32)
+    points = frozenset({"embedding", "activations", "mlp", "logits"})
+    return Bindings(CheckedArtifacts(store), model, Capabilities(points, "V1"))
 
 
 def signed(ids: list[int], *edits: Edit, expires: int = 0) -> str:
@@ -67,7 +82,7 @@ def signed(ids: list[int], *edits: Edit, expires: int = 0) -> str:
 
 def add(requests: Requests, name: str, length: int, *edits: Edit) -> None:
     ids = list(range(length))
-    requests.add(name, signed(ids, *edits), ids)
+    requests.add(Announced(name, signed(ids, *edits), ids))
 
 
 def hidden_of(rows: int) -> Any:
@@ -77,7 +92,7 @@ def hidden_of(rows: int) -> Any:
 def applied(requests: Requests, batch: list[Rows], rows: int) -> tuple[Any, Any]:
     before = hidden_of(rows)
     after = before.clone()
-    requests.step(batch).apply(after, EMBEDDING)
+    requests.step(batch).embed(after)
     return before, after
 
 
@@ -91,7 +106,7 @@ def test_any_chunking_of_any_batch_equals_editing_each_prompt_whole(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], budget: int, spans: Any
 ) -> None:
     store = ArtifactStore(tmp_path_factory.mktemp("store"))
-    requests = Requests(KEY, CheckedArtifacts(store), scale=0.5)
+    requests = Requests(KEY, bindings(store))
     digest = store.put(manifest("rand_noise", 3.0, seed=1))
     artifact = store.open(digest)
     wanted, prompts = [], [hidden_of(length) for length in lengths]
@@ -114,7 +129,7 @@ def test_any_chunking_of_any_batch_equals_editing_each_prompt_whole(
                 pieces.append(prompts[index][done[index] : done[index] + count])
                 row, done[index] = row + count, done[index] + count
         hidden = torch.cat([*pieces, torch.ones(3, HIDDEN)])  # padding behind
-        requests.step(batch).apply(hidden, EMBEDDING)
+        requests.step(batch).embed(hidden)
         for rows in batch:
             got[int(rows.request)].append(hidden[rows.row : rows.row + rows.tokens])
         assert bool((hidden[row:] == 1).all()), "padding was written"
@@ -127,12 +142,6 @@ def test_generated_tokens_are_not_edited(requests: Requests, store: ArtifactStor
     add(requests, "a", 4, edit)
     before, after = applied(requests, [Rows("a", 0, 1, 4)], 1)
     assert torch.equal(before, after)
-
-
-def test_another_site_is_left_alone(requests: Requests) -> None:
-    hidden = hidden_of(2)
-    requests.step([Rows("unknown", 0, 2, 0)]).apply(hidden, EMBEDDING + 1)
-    assert torch.equal(hidden, hidden_of(2))
 
 
 def test_a_request_that_nobody_announced_is_dark(requests: Requests) -> None:
@@ -148,8 +157,8 @@ def test_a_request_that_nobody_announced_is_dark(requests: Requests) -> None:
 def test_what_does_not_verify_is_dark_at_every_position(
     requests: Requests, ids: list[int] | None, value: object
 ) -> None:
-    requests.add("bad", value, ids)
-    requests.add("other prompt", signed([9, 9]), ids)
+    requests.add(Announced("bad", value, ids))
+    requests.add(Announced("other prompt", signed([9, 9]), ids))
     batch = [Rows("bad", 0, 2, 0), Rows("other prompt", 2, 1, 500)]
     assert not applied(requests, batch, 3)[1].any()
     assert requests.counts["dark_refused"] == 2
@@ -195,7 +204,7 @@ def test_the_signature_does_not_expire_in_the_queue(requests: Requests) -> None:
 
 def test_a_batch_that_cannot_be_mapped_is_dark_as_a_whole(requests: Requests) -> None:
     hidden = hidden_of(3)
-    EverythingDark(requests).apply(hidden, EMBEDDING)
+    EverythingDark(requests).embed(hidden)
     assert not hidden.any()
 
 

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from guards.case import digest_of_ids
+from guards.needs import Capabilities
+from guards.points import EngineModel
 from guards.signed_edits import SignedEdits
+from guards.vocabulary import Vocabulary
 from models.artifact import ArtifactStore
+from service.acting import Bindings
 from service.admission import CheckedArtifacts
 
 torch = pytest.importorskip("torch")
@@ -26,8 +30,13 @@ Module: Any = torch.nn.Module
 
 
 class Layer(Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.mlp = torch.nn.Module()
+        self.mlp.down_proj = torch.nn.Identity()
+
     def forward(self, positions: Any, hidden_states: Any, residual: Any) -> Any:
-        return hidden_states * 2, hidden_states
+        return self.mlp.down_proj(hidden_states * 2), hidden_states
 
 
 class Model(Module):  # type: ignore[misc]
@@ -74,8 +83,13 @@ class Worker(Guarded, Stock):
     def __init__(self, store: ArtifactStore) -> None:
         define()
         self.model = Model()
-        self.lethe_sites = seams.swap_first_layer(self.model)
-        self.lethe_requests = Requests(KEY, CheckedArtifacts(store), scale=1.0)
+        self.lethe_sites = seams.swap_layers(self.model)
+        vocabulary = Vocabulary((b"a", b""), frozenset({1}), 2)
+        model = EngineModel(2, 1.0, vocabulary, torch.device("cpu"), torch.float32)
+        capabilities = Capabilities(frozenset({"embedding"}), "V1")
+        bindings = Bindings(CheckedArtifacts(store), model, capabilities)
+        self.lethe_requests = Requests(KEY, bindings)
+        self.lethe_preloaded = {}
         self.model_runner = Runner(self.model)
 
 
@@ -92,7 +106,11 @@ def signed_request(name: str, ids: list[int]) -> Any:
     made = SignedEdits("r", "m", 1, digest_of_ids(ids), len(ids), "salt", 0, ())
     params = SimpleNamespace(extra_args={"lethe": made.sign(KEY)})
     return SimpleNamespace(
-        req_id=name, sampling_params=params, prompt_token_ids=ids, prompt_embeds=None
+        req_id=name,
+        sampling_params=params,
+        prompt_token_ids=ids,
+        prompt_embeds=None,
+        lora_request=None,
     )
 
 
@@ -158,7 +176,8 @@ def test_the_status_holds_plain_types(worker: Worker) -> None:
 
     status = json.loads(json.dumps(worker.lethe_status()))
     assert status["counts"]["dark_rows"] == 2
-    assert status["calls"]["0"] > 0
+    assert status["calls"]["embedding"] > 0
+    assert status["capabilities"]["runner"] == "V1"
 
 
 def test_the_self_test_passes_where_the_operator_acts(worker: Worker) -> None:
@@ -176,24 +195,24 @@ def test_the_self_test_misses_an_effect(worker: Worker, monkeypatch: pytest.Monk
         """Calls the operator on a copy: as a functionalised graph that loses the write would."""
 
         def forward(self, positions: Any, hidden_states: Any, residual: Any) -> Any:
-            torch.ops.lethe.corrupt(hidden_states.clone(), 0)
+            torch.ops.lethe.corrupt(hidden_states.clone())
             return super().forward(positions, hidden_states, residual)
 
     worker.model_runner = Runner(Model(Deaf))
     with pytest.raises(NotEffective, match="without effect"):
-        prove_effect(worker, worker.lethe_sites)
+        prove_effect(worker, ["embedding"])
 
 
 def test_the_self_test_sees_a_write_to_other_rows(worker: Worker) -> None:
     class Careless(Layer):
         def forward(self, positions: Any, hidden_states: Any, residual: Any) -> Any:
             before = hidden_states.clone()
-            torch.ops.lethe.corrupt(hidden_states, 0)
+            torch.ops.lethe.corrupt(hidden_states)
             return super().forward(positions, hidden_states + (hidden_states - before).sum(), None)
 
     worker.model_runner = Runner(Model(Careless))
     with pytest.raises(NotEffective, match="not asked"):
-        prove_effect(worker, worker.lethe_sites)
+        prove_effect(worker, ["embedding"])
 
 
 def test_a_model_of_unknown_shape_is_refused() -> None:
@@ -202,9 +221,9 @@ def test_a_model_of_unknown_shape_is_refused() -> None:
             return x
 
     with pytest.raises(RuntimeError, match="layers"):
-        seams.swap_first_layer(torch.nn.Linear(2, 2))
+        seams.swap_layers(torch.nn.Linear(2, 2))
     with pytest.raises(RuntimeError, match="hidden_states"):
-        seams.swap_first_layer(Model(Strange))
+        seams.swap_layers(Model(Strange))
 
 
 def test_the_scale_is_the_root_mean_square_of_the_whole_table() -> None:
@@ -216,10 +235,10 @@ def test_the_scale_is_the_root_mean_square_of_the_whole_table() -> None:
 def test_compiled_the_operator_still_acts(worker: Worker) -> None:
     compiled = torch.compile(worker.model, backend="aot_eager", fullgraph=True)
     plain = compiled(torch.tensor([1, 2])).clone()
-    before = SWITCHBOARD.calls[0]
+    before = SWITCHBOARD.calls["embedding"]
     worker.execute_model(
         scheduled(lambda _: setattr(worker, "dark", compiled(torch.tensor([1, 2])).clone()))
     )
-    assert SWITCHBOARD.calls[0] == before + 1
+    assert SWITCHBOARD.calls["embedding"] == before + 1
     assert plain.any()
     assert not worker.dark.any()  # type: ignore[attr-defined]
