@@ -44,7 +44,7 @@ class _Held:
 class _Work(NamedTuple):
     """A row of the group in progress: its place in the answer, its tokens, its blocks."""
 
-    index: int
+    at: int
     tokens: list[int]
     held: _Held
 
@@ -91,8 +91,8 @@ class Assistant:
             waiting = list(range(len(asked)))
             while waiting:
                 group = self._admitted(asked, waiting)
-                result[[work.index for work in group]] = self._step(group)
-                done = {work.index for work in group}
+                result[[work.at for work in group]] = self._step(group)
+                done = {work.at for work in group}
                 waiting = [index for index in waiting if index not in done]
             return result
 
