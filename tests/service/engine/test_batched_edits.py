@@ -1,6 +1,7 @@
 """Edits of many requests in one step equal the same edits of each request alone."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
