@@ -98,9 +98,32 @@ class Edit:
     positions: tuple[Span, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A plan: have the answer rewritten before any of it leaves.
+
+    policies: digests of those whose subjects must not be in it; names are looked up later, so that
+    a Case quotes none.  variants: how many edited answers to choose from.  fallback: what is said
+    where no good one can be had.
+    """
+
+    policies: tuple[str, ...]
+    variants: int
+    fallback: str
+
+    def with_also(self, other: "Rewrite") -> "Rewrite":
+        """Both plans as one: all subjects, the larger number of variants, this one's fallback."""
+        policies = tuple(dict.fromkeys((*self.policies, *other.policies)))
+        return replace(self, policies=policies, variants=max(self.variants, other.variants))
+
+
 @dataclass(frozen=True)
 class Case:
-    """One request on its way through the guards.  Every step returns a new one."""
+    """One request on its way through the guards.  Every step returns a new one.
+
+    answer: what is said without asking the engine; it makes everything else idle.  instructions:
+    what is to be put in front of the prompt.  rewrite: what is to be done with the answer.
+    """
 
     id: str
     tenant: str
@@ -109,6 +132,9 @@ class Case:
     prompt: Prompt
     matches: tuple[Match, ...] = ()
     edits: tuple[Edit, ...] = field(default=())
+    answer: str | None = None
+    instructions: tuple[str, ...] = ()
+    rewrite: Rewrite | None = None
 
     def matched(self, *matches: Match) -> "Case":
         """With these matches added."""
@@ -122,3 +148,30 @@ class Case:
         positions = merged(chain(edit.positions, *(e.positions for e in same)))
         joined = replace(edit, positions=positions)
         return replace(self, edits=tuple(joined if e in same else e for e in self.edits))
+
+    def answered(self, text: str) -> "Case":
+        """With this as the answer; the first one stays."""
+        return self if self.answer is not None else replace(self, answer=text)
+
+    def instructed(self, text: str) -> "Case":
+        """With this instruction added; the same one only once."""
+        if text in self.instructions:
+            return self
+        return replace(self, instructions=(*self.instructions, text))
+
+    def to_be_rewritten(self, plan: Rewrite) -> "Case":
+        """With this plan, joined with one that is there already."""
+        return replace(self, rewrite=self.rewrite.with_also(plan) if self.rewrite else plan)
+
+    @property
+    def acts(self) -> tuple[str, ...]:
+        """Kinds of the guards that do something here.  An answer makes all else idle."""
+        if self.answer is not None:
+            return ("refusal",)
+        instructed = ("in_context_instruction",) * bool(self.instructions)
+        rewritten = ("agent_rewrite",) * bool(self.rewrite)
+        return (*instructed, *(edit.guard for edit in self.edits), *rewritten)
+
+    def undecided(self, prompt: Prompt) -> "Case":
+        """The same request with this prompt, and nothing decided yet."""
+        return Case(self.id, self.tenant, self.model, self.epoch, prompt)

@@ -18,6 +18,7 @@ GUARDS = {
     "refusal": "guards.refusal:Refusal",
     "steering": "guards.steering:Steering",
     "text_filter": "guards.text_filter:TextFilterGuard",
+    "token_filter": "guards.token_filter:TokenFilter",
 }
 
 

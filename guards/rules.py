@@ -1,14 +1,16 @@
 """What a replica serves: one epoch, with everything that was built from it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 from guards.case import Case, Match
 from guards.examples import ExampleIndex
+from guards.needs import Capabilities, Needs
 from guards.phrase_index import PhraseIndex
 from guards.points import Guard
 from guards.policy import Epoch, Policy
+from guards.registry import GUARDS
 from guards.registry import build as build_guard
 from guards.router import Router
 from guards.text_filter import TextFilter
@@ -17,16 +19,27 @@ from models.encoder import Encoder, EncoderUnavailable
 MANY_SEGMENTS = 8
 
 
+class Lack(NamedTuple):
+    """Something that a guard needs and an engine does not offer.  Both in words of our own."""
+
+    guard: str
+    need: str
+
+    def __str__(self) -> str:
+        return f"'{self.guard}' needs {self.need}, which this engine does not offer"
+
+
 @dataclass(frozen=True)
 class Rules:
     """One epoch, ready to decide.  Immutable; safe for many threads.
 
-    guards: what enforces each policy, by digest.
+    guards: what enforces each policy, by digest.  needs: what all of them need, by kind of guard.
     """
 
     epoch: int
     router: Router
     guards: Mapping[str, tuple[Guard, ...]]
+    needs: Mapping[str, Needs] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -50,13 +63,26 @@ class Rules:
         guards = {d: g for d, g in previous.guards.items() if d not in removed}
         guards.update((policy.digest, _guards_of(policy)) for policy in added)
         router = _changed(previous.router, added, removed, encoder)
-        return cls(epoch.number, router, guards)
+        return cls(epoch.number, router, guards, _needs_of(guards.values()))
 
     @property
     def fragmented(self) -> bool:
         """Whether ``compacted`` is worth its time."""
         index = self.router.phrases
         return len(index.segments) > MANY_SEGMENTS or 4 * len(index.dead) > len(self.guards) + 16
+
+    def lacking(self, engine: Capabilities) -> tuple[Lack, ...]:
+        """What the guards need and that engine cannot do; empty where it can run them all."""
+        return tuple(
+            Lack(kind, need) for kind, needs in self.needs.items() for need in engine.lacking(needs)
+        )
+
+    def names(self, policy: str) -> tuple[str, ...]:
+        """What the policy (digest) is about, the subject first.  Raises KeyError for none."""
+        for segment in reversed(self.router.phrases.segments):
+            if policy in segment.policies:
+                return segment.policies[policy].aliases
+        raise KeyError(policy)
 
     def compacted(self) -> Self:
         """The same rules with the index merged: seconds of work at 100,000 policies."""
@@ -98,6 +124,13 @@ class Rules:
 
 def _guards_of(policy: Policy) -> tuple[Guard, ...]:
     return tuple(build_guard(spec) for spec in policy.guards)
+
+
+def _needs_of(guards: Iterable[tuple[Guard, ...]]) -> dict[str, Needs]:
+    kinds = {path: kind for kind, path in GUARDS.items()}
+    classes = {type(guard) for each in guards for guard in each}
+    paths = {f"{each.__module__}:{each.__qualname__}": each for each in classes}
+    return {kinds.get(path, path): each.NEEDS for path, each in sorted(paths.items())}
 
 
 def _changed(

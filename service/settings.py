@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     served_model_name: str = Field("demo", description="The model's name in the API.")
     max_model_len: int = Field(1024, gt=0, description="Tokens of prompt and answer together.")
 
+    adapters: int = Field(
+        0, ge=0, description="LoRA adapters that the engine serves in one batch; 0: none at all."
+    )
+    adapter_rank: int = Field(16, ge=1, le=512, description="Highest rank of an adapter.")
+
     host: str = Field("127.0.0.1", description="Address of both listeners.")
     port: int = Field(8080, ge=0, le=65535, description="Data plane: the OpenAI API.")
     admin_port: int = Field(8081, ge=0, le=65535, description="Admin plane: forget requests, keys.")
@@ -66,6 +71,18 @@ class Settings(BaseSettings):
         0.7, gt=0, le=1, description="Cosine from which a text with its names is like an example."
     )
 
+    rewrite_url: str = Field(
+        "", description="OpenAI API (.../v1) of the model that rewrites; empty: the engine itself."
+    )
+    rewrite_model: str = Field("", description="Its name there; of no use without a URL.")
+    rewrite_key_file: Path | None = Field(None, description="File with the API key for it.")
+    rewrite_timeout_s: float = Field(
+        60.0, gt=0, description="Longest time for draft and rewriting; then the fallback is said."
+    )
+    rewrite_max_calls: int = Field(
+        32, ge=1, description="Most calls of the rewriting model for one prompt."
+    )
+
     opening_chars: int = Field(
         16, ge=0, description="An answer's first characters, held so that a catch starts it anew."
     )
@@ -81,6 +98,12 @@ class Settings(BaseSettings):
         given = {name for name in map(str.upper, os.environ) if name.startswith("LETHE_")}
         if unknown := sorted(given - ours):
             raise ValueError(f"unknown setting in the environment: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _rewriting_model_has_a_name(self) -> Self:
+        if self.rewrite_url and not self.rewrite_model:
+            raise ValueError("LETHE_REWRITE_URL needs LETHE_REWRITE_MODEL")
         return self
 
     @property
@@ -115,6 +138,11 @@ class Settings(BaseSettings):
     def engine_key(self) -> bytes:
         """The secret that signs edits.  Raises ValueError where a given file is too short."""
         return read_secret(self.engine_key_file or self.data_dir / "engine.key")
+
+    def rewrite_key(self) -> str | None:
+        """The API key for the rewriting model, if there is a file.  Raises OSError."""
+        path = self.rewrite_key_file
+        return path.read_text().strip() if path else None
 
     def pepper(self) -> bytes:
         """The secret under which API keys are hashed."""

@@ -35,13 +35,30 @@ def add(
         list[str] | None, typer.Option(help="A question that must be caught; repeatable.")
     ] = None,
     legal_basis: Annotated[str | None, typer.Option(help="For the record.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="auto, refuse, in_context_instruction or agent_rewrite."),
+    ] = None,
+    guard: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND=DIGEST of an artifact, or KIND; repeatable, in order."),
+    ] = None,
 ) -> None:
     """File a forget request; returns once it is enforced everywhere."""
     body: dict[str, Any] = {"subject": subject, "aliases": alias or [], "examples": example or []}
     if legal_basis is not None:
         body["legal_basis"] = legal_basis
+    if strategy is not None:
+        body["strategy"] = strategy
+    if guard:
+        body["guards"] = [_guard(each) for each in guard]
     found = admin("POST", PATH, body=body)
     console.print(f"{found['id']}  {found['state']}", highlight=False)
+
+
+def _guard(given: str) -> dict[str, Any]:
+    kind, named, digest = given.partition("=")
+    return {"kind": kind, "options": {"artifact": digest} if named else {}}
 
 
 @app.command("list")

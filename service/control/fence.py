@@ -14,6 +14,7 @@ class FenceReason(StrEnum):
     POLICY_CORRUPT = "policy_corrupt"
     ENCODER_UNAVAILABLE = "encoder_unavailable"
     BUILD_FAILED = "build_failed"
+    ENGINE_LACKS = "engine_lacks"
     STOPPED = "stopped"
 
 

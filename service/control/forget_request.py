@@ -35,7 +35,11 @@ MAX_TEXT = 2_000
 MAX_SCOPE = 64
 LONGEST = timedelta(days=36_525)
 
-Strategy = Literal["auto", "pretend_never_knew"]
+MAX_GUARDS = 16
+
+Strategy = Literal[
+    "auto", "pretend_never_knew", "refuse", "in_context_instruction", "agent_rewrite"
+]
 Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(check_name)]
 Scoped = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
 
@@ -88,6 +92,13 @@ class Scope(_Closed):
     models: list[Scoped] = Field(default_factory=list, max_length=MAX_SCOPE)
 
 
+class AskedGuard(_Closed):
+    """One guard, as its kind and its options; what those may be is the guard's own to say."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=64)]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
 class ForgetRequest(_Closed):
     """What is to be forgotten.  Unknown fields are refused."""
 
@@ -111,6 +122,9 @@ class ForgetRequest(_Closed):
         None, description="When to stop forgetting: RFC 3339 with offset, or Unix seconds."
     )
     strategy: Strategy = "auto"
+    guards: Annotated[list[AskedGuard], Field(max_length=MAX_GUARDS)] | None = Field(
+        None, description="Exactly these, and the text filter; null: as the strategy says."
+    )
 
     def content(self) -> dict[str, Any]:
         """What the store seals: everything but what it needs in the clear."""
@@ -146,6 +160,7 @@ class ForgetRequestView(Identified):
     retain_examples: list[Example] | None = None
     scope: Scope | None = None
     legal_basis: str | None = None
+    guards: list[AskedGuard] | None = None
     strategy: str
     policy: str | None = Field(description="Digest of the policy that enforces, or enforced, it.")
     expires_at: datetime | None

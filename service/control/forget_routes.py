@@ -11,10 +11,12 @@ from service.audit import AdminEntry, AuditLog
 from service.control.activation import Activation, NotEnforcedYet
 from service.control.authentication import Authentication, principal_of
 from service.control.body import body_schema, read_body
+from service.control.chosen_guards import chosen_guards
+from service.control.engine_abilities import EngineAbilities
 from service.control.forget_request import ForgetRequest, ForgetRequestView, State, unix_ms
 from service.control.keys import Principal
 from service.control.listing import Listing, listing
-from service.control.stopgap import Unenforceable, check_enforceable, new_id, stop_gap
+from service.control.stopgap import Unenforceable, check_enforceable, first_policy, new_id
 from service.errors import CONFLICT, NOT_FOUND, UNAVAILABLE, ApiError, invalid
 from service.settings import Settings
 from service.store.forget_requests import (
@@ -34,13 +36,19 @@ class ForgetRoutes:
     """Handlers that answer only once what they did is durable and enforced everywhere."""
 
     def __init__(
-        self, store: Store, settings: Settings, activation: Activation, audit: AuditLog
+        self,
+        store: Store,
+        settings: Settings,
+        activation: Activation,
+        audit: AuditLog,
+        engine: EngineAbilities,
     ) -> None:
         self._store = store
         self._settings = settings
         self._artifacts = settings.artifact_store()
         self._activation = activation
         self._audit = audit
+        self._engine = engine
 
     async def create(
         self, request: Request, response: Response, idempotency_key: IdempotencyKey = None
@@ -89,12 +97,13 @@ class ForgetRoutes:
     def _add(self, asked: ForgetRequest, by: Principal, idempotency_key: str | None) -> Added:
         check_enforceable(asked)
         request_id = new_id()
+        guards = chosen_guards(asked, self._artifacts, self._engine.known)
         return self._store.forget_requests.add(
             NewForgetRequest(
                 id=request_id,
                 content=asked.content(),
                 strategy=asked.strategy,
-                policy=stop_gap(request_id, asked, self._settings, self._artifacts),
+                policy=first_policy(request_id, asked, guards, self._settings, self._artifacts),
                 by=by.key_id,
                 expires_at=unix_ms(asked.expires_at),
                 idempotency=idempotency_key,

@@ -6,8 +6,9 @@ import threading
 from collections import deque
 
 from guards.policy import Epoch
-from guards.rules import Rules
+from guards.rules import Lack, Rules
 from models.encoder import Encoder
+from service.control.engine_abilities import EngineAbilities
 from service.control.fence import FenceReason, ReplicaFenced
 from service.control.keys import KeyRing
 from service.control.lease import Lease, LeaseWatch, steady
@@ -42,7 +43,11 @@ class Replica:
         *,
         keys: KeyRing | None = None,
         build: BuildRules | None = None,
+        engine: EngineAbilities | None = None,
     ) -> None:
+        """engine: what it can do; where it cannot run a policy's guard, nothing is served."""
+        self._engine = engine or EngineAbilities()
+        self._said: tuple[Lack, ...] = ()
         self.id = f"rep_{secrets.token_hex(8)}"
         self._store = store
         self._keys = keys
@@ -86,12 +91,29 @@ class Replica:
         loaded = self._loaded
         if loaded is None or not self._lease.held:
             raise ReplicaFenced(self._reason)
+        if self._lacks(loaded):
+            raise ReplicaFenced(FenceReason.ENGINE_LACKS)
         return loaded.rules
 
     @property
     def fenced(self) -> FenceReason | None:
         """Why ``rules`` would raise, or None."""
-        return None if self._loaded is not None and self._lease.held else self._reason
+        loaded = self._loaded
+        if loaded is None or not self._lease.held:
+            return self._reason
+        return FenceReason.ENGINE_LACKS if self._lacks(loaded) else None
+
+    @property
+    def lacking(self) -> tuple[Lack, ...]:
+        """What the loaded policies' guards need and the engine does not offer."""
+        loaded = self._loaded
+        return self._lacks(loaded) if loaded is not None else ()
+
+    def _lacks(self, loaded: Loaded) -> tuple[Lack, ...]:
+        # Asked anew each time: an engine may come back with less.  It costs a look at each kind of
+        # guard.  An engine that was never reached is not trusted, so nothing is served then.
+        known = self._engine.known
+        return loaded.rules.lacking(known) if known is not None else ()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -167,6 +189,7 @@ class Replica:
 
     def _tend(self, now: float) -> None:
         """Keep the rules fast; and, for all replicas, remove the dead and end what has expired."""
+        self._say_what_lacks()
         if self._loaded is not None:
             self._loaded = self._loader.tidied(self._loaded)
         if now >= self._next_watch:
@@ -176,6 +199,13 @@ class Replica:
             self._next_expiry = now + EXPIRY_S
             if self._store.forget_requests.expire_due(now_ms()):
                 self._wake.set()
+
+    def _say_what_lacks(self) -> None:
+        lacking = self.lacking
+        if lacking != self._said:
+            self._said = lacking
+            for lack in lacking:
+                log.error("engine_lacks guard=%s needs=%s", lack.guard, lack.need)
 
     def _fence(self, reason: FenceReason) -> None:
         """Stop serving until a load succeeds, and let nobody wait for this replica."""

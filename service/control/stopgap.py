@@ -17,22 +17,20 @@ def new_id() -> str:
     return f"fr_{secrets.token_hex(16)}"
 
 
-def stop_gap(
-    request_id: str, asked: ForgetRequest, settings: Settings, artifacts: ArtifactStore
+def first_policy(
+    request_id: str,
+    asked: ForgetRequest,
+    chosen: tuple[GuardSpec, ...] | None,
+    settings: Settings,
+    artifacts: ArtifactStore,
 ) -> Policy:
-    """The policy; its artifact is stored, and holds nothing of what was asked.
+    """The policy that is in force at once: of the guards that were chosen, or the stop-gap.
 
-    Raises KeyError or TypeError where a guard could not be built: nothing may be accepted then.
+    The stop-gap's artifact is stored, and holds nothing of what was asked.
+    Raises KeyError, TypeError or ValueError where a guard could not be built: nothing may be
+    accepted then.
     """
-    corruption = artifacts.put(
-        embedding_corruption.manifest(
-            settings.stopgap_function, settings.stopgap_strength, seed=_seed(request_id)
-        )
-    )
-    guards = (
-        GuardSpec("embedding_corruption", {"artifact": corruption}),
-        GuardSpec("text_filter", {}),
-    )
+    guards = _stop_gap(request_id, settings, artifacts) if chosen is None else chosen
     for spec in guards:
         build(spec)
     return Policy(
@@ -43,6 +41,17 @@ def stop_gap(
         tenants=frozenset(asked.scope.tenants),
         models=frozenset(asked.scope.models),
     )
+
+
+def _stop_gap(
+    request_id: str, settings: Settings, artifacts: ArtifactStore
+) -> tuple[GuardSpec, ...]:
+    corruption = artifacts.put(
+        embedding_corruption.manifest(
+            settings.stopgap_function, settings.stopgap_strength, seed=_seed(request_id)
+        )
+    )
+    return (GuardSpec("embedding_corruption", {"artifact": corruption}), GuardSpec("text_filter"))
 
 
 class Unenforceable(ValueError):

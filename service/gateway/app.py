@@ -11,16 +11,19 @@ from models.chat_prompt import PromptRenderer
 from models.encoder import Encoder
 from service.audit import AuditLog
 from service.control.api import admin_router, install_error_handlers
+from service.control.engine_abilities import EngineAbilities
 from service.control.keys import KeyRing, ensure_bootstrap_keys
 from service.control.replica import Replica, ReplicaFenced
+from service.gateway.agents import Agents, EngineAgents, RemoteAgents
 from service.gateway.canary import Canary
 from service.gateway.data_plane import DataPlane
 from service.gateway.parameters import Limits
 from service.gateway.prepare import Preparer
 from service.gateway.readiness import Readiness
+from service.gateway.rewriting import Rewriter
 from service.gateway.routes import add_admin_routes, add_data_routes
-from service.gateway.run import Engine
 from service.gateway.schema import Schema
+from service.gateway.source import Engine
 from service.gateway.trust import EngineTrust
 from service.gateway.upstream import Upstream
 from service.gateway.upstream_body import Signer
@@ -46,19 +49,19 @@ def create_apps(settings: Settings) -> Apps:
     ensure_bootstrap_keys(store, settings.data_dir)
     keys = KeyRing(store, settings.pepper())
     audit = AuditLog(settings.audit_path)
-    replica = Replica(store, settings, lambda: Encoder.load(settings.encoder_folder), keys=keys)
-    metrics = Metrics()
-    renderer = PromptRenderer(settings.model)
-    engine = Engine(
-        upstream=Upstream(settings.engine_url, settings.engine_key(), settings.upstream_timeout_s),
-        signer=Signer(settings.engine_key(), settings.served_model_name),
-        trust=EngineTrust(settings.canary_interval_s),
-        preparer=Preparer(renderer, metrics, settings.served_model_name, settings.max_model_len),
-        metrics=metrics,
-        opening=settings.opening_chars,
+    abilities = EngineAbilities()
+    replica = Replica(
+        store,
+        settings,
+        lambda: Encoder.load(settings.encoder_folder),
+        keys=keys,
+        engine=abilities,
     )
+    renderer = PromptRenderer(settings.model)
+    engine = _engine(settings, renderer)
+    metrics = engine.metrics
     readiness = Readiness(engine.trust, replica, audit)
-    parts = _Parts(settings, store, audit, replica, engine, renderer)
+    parts = _Parts(settings, store, audit, replica, engine, renderer, abilities)
     rest = FastAPI(lifespan=parts.lifespan, openapi_url=None)
     admin = FastAPI(openapi_url=None)
     for app in (rest, admin):
@@ -66,7 +69,14 @@ def create_apps(settings: Settings) -> Apps:
     add_data_routes(rest, settings, keys, readiness)
     add_admin_routes(admin, metrics)
     admin.include_router(
-        admin_router(store=store, settings=settings, keys=keys, replica=replica, audit=audit)
+        admin_router(
+            store=store,
+            settings=settings,
+            keys=keys,
+            replica=replica,
+            audit=audit,
+            engine=abilities,
+        )
     )
     data = DataPlane(
         rest=rest,
@@ -93,11 +103,14 @@ class _Parts:
     replica: Replica
     engine: Engine
     renderer: PromptRenderer
+    abilities: EngineAbilities
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         """Follow the store, watch the engine; in the end stop both, and write the audit down."""
         await self.engine.upstream.open()
+        if self.engine.rewriter is not None:
+            self.engine.rewriter.agents.open()
         self.replica.start()
         tasks = [
             asyncio.create_task(self._canary().watch(self.settings.canary_interval_s)),
@@ -110,6 +123,8 @@ class _Parts:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.to_thread(self.replica.stop)
+            if self.engine.rewriter is not None:
+                await self.engine.rewriter.agents.close()
             await self.engine.upstream.close()
             await asyncio.to_thread(self.audit.close)
             self.store.close()
@@ -134,7 +149,29 @@ class _Parts:
             trust=self.engine.trust,
             metrics=self.engine.metrics,
             ids=tuple(sorted(ordinary)),
+            engine=self.abilities,
         )
+
+
+def _engine(settings: Settings, renderer: PromptRenderer) -> Engine:
+    metrics, key = Metrics(), settings.engine_key()
+    upstream = Upstream(settings.engine_url, key, settings.upstream_timeout_s)
+    signer = Signer(key, settings.served_model_name)
+    trust = EngineTrust(settings.canary_interval_s)
+    agents: Agents = EngineAgents(upstream, signer, trust, renderer, settings.max_model_len)
+    if settings.rewrite_url:
+        name, secret = settings.rewrite_model, settings.rewrite_key()
+        agents = RemoteAgents(settings.rewrite_url, name, secret)
+    limits = settings.rewrite_timeout_s, settings.rewrite_max_calls
+    return Engine(
+        upstream=upstream,
+        signer=signer,
+        trust=trust,
+        preparer=Preparer(renderer, metrics, settings.served_model_name, settings.max_model_len),
+        metrics=metrics,
+        opening=settings.opening_chars,
+        rewriter=Rewriter(agents, metrics, key, *limits),
+    )
 
 
 def _limits(settings: Settings, renderer: PromptRenderer) -> Limits:

@@ -16,7 +16,9 @@ import msgspec
 from guards.case import Case, Edit, Prompt, Span
 from guards.embedding_corruption import NAME, manifest
 from models.artifact import ArtifactStore
-from service.admission import PREFIX
+from service.control.engine_abilities import EngineAbilities
+from service.gateway.asking import refused
+from service.gateway.engine_status import engine_status
 from service.gateway.trust import EngineTrust
 from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
 from service.gateway.upstream import Upstream
@@ -33,7 +35,10 @@ RETRY_S = 1.0
 
 @dataclass(frozen=True)
 class Canary:
-    """Asks the engine and tells ``trust``.  ids: the token ids that prompts are drawn from."""
+    """Asks the engine and tells ``trust``.  ids: the token ids that prompts are drawn from.
+
+    engine: told what the engine can do, before the engine is trusted.
+    """
 
     upstream: Upstream
     signer: Signer
@@ -41,6 +46,7 @@ class Canary:
     trust: EngineTrust
     metrics: Metrics
     ids: tuple[int, ...]
+    engine: EngineAbilities
 
     async def watch(self, interval_s: float) -> None:
         """Look at once, then every interval, and whenever somebody wants it."""
@@ -60,10 +66,13 @@ class Canary:
         """One look.  None where the engine passed."""
         try:
             boot_id = await self._prove()
+            status = await engine_status(self.upstream, boot_id)
         except GuardUnavailable as error:
             self.trust.failed(error.reason)
             return error.reason
+        self.engine.learn(status.capabilities)
         self.trust.passed(boot_id)
+        self.metrics.engine_dark(status.dark)
         self.metrics.canary_passed.set(time.time())
         return None
 
@@ -123,20 +132,6 @@ class Canary:
     def _prompt(self) -> Prompt:
         ids = tuple(random.choices(self.ids, k=PROMPT_TOKENS))
         return Prompt("", ids, (Span(0, 0),) * len(ids), ())
-
-
-def refused(body: bytes) -> bool:
-    """Whether an engine's 400 is a refusal of the plugin's."""
-    return error_message(body).startswith(PREFIX)
-
-
-def error_message(body: bytes) -> str:
-    """The message of an engine's error; empty where there is none."""
-    try:
-        value = msgspec.json.decode(body)
-        return str(value["error"]["message"])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return ""
 
 
 def _essence(body: bytes) -> Json:

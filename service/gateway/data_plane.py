@@ -29,8 +29,9 @@ from service.gateway.envelope import (
 from service.gateway.exchange import App, ClientGone, Exchange, Receive, Scope, Send
 from service.gateway.prepare import Prepared
 from service.gateway.readiness import Readiness
-from service.gateway.run import Engine, Out, Run
+from service.gateway.run import Out, Run
 from service.gateway.schema import ChatRequest, CompletionRequest, Schema
+from service.gateway.source import Engine
 from service.gateway.together import together
 from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
 from service.json_body import read_object
@@ -217,8 +218,8 @@ class Answering:
         for run in self._runs:
             for match in run.matches:
                 metrics.matches.labels(match.evidence).inc()
-            for edit in run.edits:
-                metrics.edits.labels(edit.guard).inc()
+            for kind in run.acts:
+                metrics.edits.labels(kind).inc()
             self._plane.audit.write(self._entry(run, seconds))
             if self._outcome == "completed":
                 metrics.tokens.labels(*self._labels(), "input").observe(run.prompt_tokens)
@@ -228,7 +229,7 @@ class Answering:
 
     def _entry(self, run: Run, seconds: float) -> CaseEntry:
         case = run.prepared.case
-        kinds = [edit.guard for edit in run.edits]
+        kinds = run.acts
         done = self._outcome == "completed"
         return CaseEntry(
             case=case.id,
@@ -269,6 +270,8 @@ def _reason(error: Exception) -> Reason:
             return error.reason
         case ReplicaFenced(reason=FenceReason.ENCODER_UNAVAILABLE) | EncoderUnavailable():
             return Reason.ENCODER_UNAVAILABLE
+        case ReplicaFenced(reason=FenceReason.ENGINE_LACKS):
+            return Reason.ENGINE_LACKS
         case ReplicaFenced():
             return Reason.REPLICA_FENCED
         case StoreUnavailable():

@@ -5,6 +5,7 @@ The handling never depends on the prompt: a refusal must not tell what is forgot
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from service.errors import ApiError, invalid
@@ -85,6 +86,13 @@ def table(api: Api, limits: Limits) -> dict[str, Parameter]:
     """The rows of one API, by name."""
     rows = (*_shared(limits), *_of_chat(limits), *_of_completions(limits))
     return {row.name: row for row in rows if api in row.apis}
+
+
+@cache
+def names() -> frozenset[str]:
+    """The parameters of both APIs that are used, by name: a closed set, whoever says one."""
+    rows = (*table("chat", Limits()).values(), *table("completions", Limits()).values())
+    return frozenset(row.name for row in rows if row.handling not in ("reject", "strip"))
 
 
 def _shared(limits: Limits) -> tuple[Parameter, ...]:

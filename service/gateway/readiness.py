@@ -9,6 +9,11 @@ from service.control.replica import FenceReason, Replica
 from service.gateway.trust import EngineTrust
 from service.gateway.unavailable import GuardUnavailable, Reason
 
+_OF_FENCES = {
+    FenceReason.ENCODER_UNAVAILABLE: Reason.ENCODER_UNAVAILABLE,
+    FenceReason.ENGINE_LACKS: Reason.ENGINE_LACKS,
+}
+
 
 @dataclass
 class Readiness:
@@ -26,13 +31,15 @@ class Readiness:
         if self.trust.fault is not None:
             found.append(self.trust.fault)
         fenced = self.replica.fenced
-        if fenced is FenceReason.ENCODER_UNAVAILABLE:
-            found.append(Reason.ENCODER_UNAVAILABLE)
-        elif fenced is not None:
-            found.append(Reason.REPLICA_FENCED)
+        if fenced is not None:
+            found.append(_OF_FENCES.get(fenced, Reason.REPLICA_FENCED))
         if not self.audit.healthy:
             found.append(Reason.AUDIT_UNAVAILABLE)
         return found
+
+    def details(self) -> list[str]:
+        """Which guard of a policy the engine cannot run, and what it lacks; for an operator."""
+        return [str(lack) for lack in self.replica.lacking]
 
     def check(self) -> None:
         """Raise GuardUnavailable unless ready.  A draining process still answers what comes."""

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from service.control.keys import KeyRing
 from service.errors import ApiError, unauthenticated, unavailable
 from service.gateway.readiness import Readiness
+from service.gateway.unavailable import Reason
 from service.metrics import CONTENT_TYPE, Metrics
 from service.settings import Settings
 from service.store.store import StoreUnavailable
@@ -55,7 +56,9 @@ def add_data_routes(app: FastAPI, settings: Settings, keys: KeyRing, readiness: 
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
         reasons = readiness.reasons()
-        body = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
+        body: Json = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
+        if Reason.ENGINE_LACKS in reasons:
+            body["details"] = readiness.details()
         return JSONResponse(body, status_code=503 if reasons else 200)
 
 

@@ -1,27 +1,20 @@
 """One case from the engine to the client: ask, filter, and ask again after a catch."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
-from guards.case import Case, Edit, Match
+from guards.case import Case, Match
 from guards.rules import Rules
-from service.errors import ApiError, invalid
-from service.gateway.canary import error_message, refused
+from guards.text_filter import TextFilter
 from service.gateway.choice import Choice, Release
-from service.gateway.pieces import Piece, Usage
-from service.gateway.prepare import Prepared, Preparer
+from service.gateway.pieces import Piece
+from service.gateway.prepare import Prepared
 from service.gateway.schema import Generation
 from service.gateway.seam import Seam
-from service.gateway.trust import EngineTrust
+from service.gateway.source import Engine, Source
 from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
-from service.gateway.upstream import Answer, Upstream
-from service.gateway.upstream_body import Signer, chat_body, completion_body
-from service.metrics import Metrics
-
-Json = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +24,6 @@ class Out:
     index: int
     release: Release | None = None
     finish: str | None = None
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What a run needs of the gateway."""
-
-    upstream: Upstream
-    signer: Signer
-    trust: EngineTrust
-    preparer: Preparer
-    metrics: Metrics
-    opening: int = 0
 
 
 class Run:
@@ -63,14 +44,12 @@ class Run:
         self.cases: list[Case] = [prepared.case]
         self._first = first
         self._choices = [Choice(self._new_filter, engine.opening) for _ in range(generation.n)]
-        self._usage = Usage()
-        self._again = False
+        self._source = Source(engine, rules, generation)
 
     async def outs(self) -> AsyncGenerator[Out, None]:
         """What may leave, as it may.  Raises GuardUnavailable or ApiError; what is held stays."""
-        path, body = self._question(self.prepared, self._generation.n)
         begun: set[int] = set()
-        async with aclosing(self._pieces(path, body)) as pieces:
+        async with aclosing(self._source.pieces(self.prepared, self._generation.n)) as pieces:
             async for piece in pieces:
                 choice = self._choice(piece)
                 if piece.index not in begun:
@@ -106,48 +85,56 @@ class Run:
         return list(found.values())
 
     @property
-    def edits(self) -> list[Edit]:
-        """Every edit that was sent."""
-        return [edit for case in self.cases for edit in case.edits]
+    def acts(self) -> list[str]:
+        """Kinds of the guards that did something, once for each thing that they did."""
+        return [kind for case in self.cases for kind in case.acts]
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the prompt, counted once."""
-        return len(self.prepared.rendered.ids)
+        """Tokens of the client's prompt, counted once."""
+        return self.prepared.given
 
     @property
     def completion_tokens(self) -> int:
-        """Tokens of the answer: the engine's count, or ours where it was asked twice."""
-        if not self._again:
-            return self._usage.completion_tokens or 0
+        """Tokens of the answer: the engine's count, or ours of an answer that is not all its."""
+        if not self._source.ours:
+            return self._source.usage.completion_tokens or 0
         count = self._engine.preparer.renderer.count
         ended = sum(choice.finish == "stop" for choice in self._choices)
         return sum(count(text) for c in self._choices for text in c.texts()) + ended
 
     async def _after_catch(self, index: int, caught: Choice) -> AsyncGenerator[Out, None]:
         """Go on after the clean text, more strictly; where that cannot be done, end there."""
-        self._again = True
+        self._source.ours = True
         self._engine.metrics.catches.inc()
         if caught.caught is None:
             raise GuardUnavailable(Reason.GUARD_FAILED)
-        policy = caught.caught.policy
         continuable = not self._generation.structured and caught.only_content
-        if not continuable and not caught.silent:
+        if _speaks(self.prepared.case) or not (continuable or caught.silent):
             for out in self._end(index, caught):
                 yield out
             return
         # Models begin words with their blank: the prompt must not end in it.
-        said = caught.said if continuable else ""
-        head = said.rstrip()
+        head = caught.said.rstrip() if continuable else ""
         prepared = await asyncio.to_thread(
-            self._engine.preparer.again, self.prepared, head, policy, self._rules, self._generation
+            self._engine.preparer.again,
+            self.prepared,
+            head,
+            caught.caught.policy,
+            self._rules,
+            self._generation,
         )
+        whole = not continuable or _speaks(prepared.case)
+        if whole and not caught.silent:
+            for out in self._end(index, caught):
+                yield out
+            return
         self.cases.append(prepared.case)
-        fresh, releases = caught.restarted() if continuable else (caught.anew(), [])
+        fresh, releases = (caught.anew(), []) if whole else caught.restarted()
         self._choices[index] = fresh
         for release in releases:
             yield Out(self._first + index, release)
-        seam = Seam(said[len(head) :]) if continuable else None
+        seam = None if whole else Seam(caught.said[len(head) :])
         async with aclosing(self._second(index, fresh, prepared, seam)) as outs:
             async for out in outs:
                 yield out
@@ -155,11 +142,11 @@ class Run:
     async def _second(
         self, index: int, choice: Choice, prepared: Prepared, seam: Seam | None
     ) -> AsyncGenerator[Out, None]:
-        used = len(prepared.rendered.ids) - self.prompt_tokens
-        room = self._room() - used
+        used = len(prepared.rendered.ids) - len(self.prepared.rendered.ids)
+        room = self._source.room(self.prepared) - used
         if choice.caught is None and room > 0:
-            path, body = self._question(prepared, 1, room if seam is not None else None)
-            async with aclosing(self._pieces(path, body)) as pieces:
+            source = self._source.pieces(prepared, 1, room if seam is not None else None)
+            async with aclosing(source) as pieces:
                 async for piece in pieces:
                     joined = piece if seam is None else seam.joined(piece)
                     for out in self._push(index, choice, joined):
@@ -173,31 +160,6 @@ class Run:
         if choice.finish is None:
             for out in self._end(index, choice, "stop" if room > 0 else "length"):
                 yield out
-
-    def _question(
-        self, prepared: Prepared, n: int, room: int | None = None
-    ) -> tuple[str, Mapping[str, Json]]:
-        """Path and body.  room: how much a continued answer may still have; None: a whole one."""
-        fields = self._engine.signer.fields(prepared.case)
-        chat = prepared.conversation
-        if chat is not None and room is None:
-            body = chat_body(fields, self._generation, chat.wire, chat.tools, n)
-            return "/v1/chat/completions", body
-        most = self._room() if room is None else room
-        body = completion_body(fields, self._generation, prepared.case, most, n)
-        return "/v1/completions", body
-
-    async def _pieces(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Piece, None]:
-        engine = self._engine
-        async with engine.upstream.post(path, body) as answer:
-            await _check(answer, engine.trust)
-            said = answer.said(stream=self._generation.stream)
-            async with aclosing(said):
-                async for each in said:
-                    if each.usage is not None:
-                        self._usage = each.usage
-                    for piece in each.pieces():
-                        yield piece
 
     def _push(self, index: int, choice: Choice, piece: Piece) -> list[Out]:
         if choice.done:
@@ -216,13 +178,9 @@ class Run:
             raise UpstreamFailed
         return self._choices[piece.index]
 
-    def _new_filter(self) -> Any:
+    def _new_filter(self) -> TextFilter:
         case = self.prepared.case
         return self._rules.text_filter(case.tenant, case.model)
-
-    def _room(self) -> int:
-        limit = self._engine.preparer.max_model_len - self.prompt_tokens
-        return min(self._generation.max_tokens or limit, limit)
 
     def _all_done(self) -> bool:
         return all(choice.done for choice in self._choices)
@@ -235,31 +193,6 @@ class Run:
             self._engine.metrics.hold_back.observe(choice.held)
 
 
-async def _check(answer: Answer, trust: EngineTrust) -> None:
-    """Raise unless this is an answer of an engine that may be believed."""
-    trust.check(answer.boot_id)
-    if answer.status == 200:
-        return
-    body = await answer.body()
-    if answer.status != 400:
-        raise UpstreamFailed
-    if refused(body):
-        raise GuardUnavailable(Reason.ENGINE_REFUSED)
-    raise _sanitised(error_message(body))
-
-
-# What an engine says -> what we say: its own words may quote the prompt.
-_REFUSALS = (
-    ("greedy sampling", "n", "'n' must be 1 where 'temperature' is 0."),
-    ("--tool-call-parser", "tool_choice", "This model does not support this use of tools."),
-    ("grammar", "response_format", "The output format could not be compiled."),
-    ("regex", "structured_outputs", "The output format could not be compiled."),
-)
-
-
-def _sanitised(message: str) -> ApiError:
-    """The engine's 400 in our words."""
-    for sign, param, words in _REFUSALS:
-        if sign in message:
-            return invalid(param, words)
-    return invalid(None, "The engine refused this combination of parameters.")
+def _speaks(case: Case) -> bool:
+    """Whether its answer is made as a whole: nothing can be gone on with in the middle of it."""
+    return case.answer is not None or case.rewrite is not None

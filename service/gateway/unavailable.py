@@ -12,6 +12,8 @@ class Reason(StrEnum):
     ENGINE_UNATTESTED = "engine_unattested"
     ENGINE_REFUSED = "engine_refused"
     CANARY_FAILED = "canary_failed"
+    CAPABILITIES_UNKNOWN = "capabilities_unknown"
+    ENGINE_LACKS = "engine_lacks"
     ENCODER_UNAVAILABLE = "encoder_unavailable"
     REPLICA_FENCED = "replica_fenced"
     AUDIT_UNAVAILABLE = "audit_unavailable"

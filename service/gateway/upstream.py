@@ -9,7 +9,14 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from service.attestation import NONCE_HEADER, PROOF_HEADER, new_nonce, proven_boot_id
+from service.attestation import (
+    NONCE_HEADER,
+    PROOF_HEADER,
+    SIGNATURE_HEADER,
+    new_nonce,
+    proven_boot_id,
+    sign_nonce,
+)
 from service.gateway.events import EventReader, EventTooLarge
 from service.gateway.pieces import Said, read_said
 from service.gateway.unavailable import UpstreamFailed
@@ -97,7 +104,24 @@ class Upstream:
         No header of a client's is ever sent on.
         """
         nonce = new_nonce()
-        response = await self._send(path, msgspec.json.encode(body), nonce)
+        headers = {"content-type": "application/json", NONCE_HEADER: nonce}
+        async with self._answered("POST", path, msgspec.json.encode(body), headers) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def get(self, path: str) -> AsyncIterator[Answer]:
+        """Ask for what only a holder of the key may know.  Raises UpstreamFailed as ``post``."""
+        nonce = new_nonce()
+        headers = {NONCE_HEADER: nonce, SIGNATURE_HEADER: sign_nonce(self._key, path, nonce)}
+        async with self._answered("GET", path, None, headers) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AsyncIterator[Answer]:
+        response = await self._send(method, path, body, headers)
+        nonce = headers[NONCE_HEADER]
         try:
             proof = response.headers.get(PROOF_HEADER)
             yield Answer(response, proven_boot_id(self._key, nonce, proof))
@@ -105,11 +129,13 @@ class Upstream:
             # Unread bytes cannot be told from the next answer's: such a connection is not reused.
             response.close() if not response.content.at_eof() else response.release()
 
-    async def _send(self, path: str, body: bytes, nonce: str) -> aiohttp.ClientResponse:
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
         for attempt in (1, 2):
             connection = SimpleNamespace(reused=False)
             try:
-                return await self._request(path, body, nonce, connection)
+                return await self._request(method, path, body, headers, connection)
             except aiohttp.ClientConnectionError as error:
                 # The engine closed an idle connection as we sent: it never saw the request.
                 if attempt == 2 or not connection.reused:
@@ -119,14 +145,20 @@ class Upstream:
         raise UpstreamFailed
 
     async def _request(
-        self, path: str, body: bytes, nonce: str, connection: SimpleNamespace
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        connection: SimpleNamespace,
     ) -> aiohttp.ClientResponse:
         if self._session is None:
             raise UpstreamFailed
-        return await self._session.post(
+        return await self._session.request(
+            method,
             self._url + path,
             data=body,
-            headers={"content-type": "application/json", NONCE_HEADER: nonce},
+            headers=headers,
             allow_redirects=False,
             trace_request_ctx=connection,
         )

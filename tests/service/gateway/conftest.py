@@ -20,8 +20,8 @@ from service.gateway.parameters import Limits
 from service.gateway.prepare import Preparer
 from service.gateway.readiness import Readiness
 from service.gateway.routes import add_data_routes
-from service.gateway.run import Engine
 from service.gateway.schema import Schema
+from service.gateway.source import Engine
 from service.gateway.trust import EngineTrust
 from service.gateway.upstream import Upstream
 from service.gateway.upstream_body import Signer

@@ -10,13 +10,14 @@ from typing import Any
 import uvicorn
 
 from guards.case import Case, Edit, Match, Span
+from guards.rules import Lack, Rules
 from guards.text_filter import Catch, TextFilter
 from service.attestation import prove
 from service.audit import CaseEntry
 from service.control.fence import FenceReason, ReplicaFenced
 from service.control.keys import Principal
 from service.gateway.readiness import Readiness
-from service.gateway.run import Engine
+from service.gateway.source import Engine
 
 Json = Any
 KEY = b"k" * 32
@@ -36,14 +37,17 @@ class ToyFilter(TextFilter):
 
     def push(self, delta: str) -> str:
         """Release all but what could still become a phrase."""
+        return "".join(map(self._read, delta))
+
+    def _read(self, char: str) -> str:
         if self.caught is not None:
             return ""
-        self._said += delta
-        found = [(self._said.find(p), policy) for p, policy in self._phrases.items()]
-        hits = sorted(hit for hit in found if hit[0] >= 0)
-        if hits:
-            self.caught = Catch(hits[0][1], hits[0][0])
-            return self._until(max(hits[0][0], self._released))
+        self._said += char
+        ended = [(len(self._said) - len(p), p) for p in self._phrases if self._said.endswith(p)]
+        if ended:
+            start, phrase = min(ended)
+            self.caught = Catch(self._phrases[phrase], start)
+            return self._until(max(start, self._released))
         return self._until(len(self._said) - self._pending())
 
     def finish(self) -> str:
@@ -82,6 +86,10 @@ class ToyRules:
                 )
         return case
 
+    def names(self, policy: str) -> tuple[str, ...]:
+        """The phrases of a policy."""
+        return tuple(phrase for phrase, of in self.phrases.items() if of == policy)
+
     def text_filter(self, tenant: str, model: str) -> TextFilter:
         """A toy filter."""
         return ToyFilter(self.phrases)
@@ -98,11 +106,12 @@ class ToyRules:
 class ToyReplica:
     """Serves the rules it was given, unless fenced."""
 
-    current: ToyRules
+    current: ToyRules | Rules
     fenced: FenceReason | None = None
+    lacking: tuple[Lack, ...] = ()
 
     @property
-    def rules(self) -> ToyRules:
+    def rules(self) -> ToyRules | Rules:
         """The rules."""
         if self.fenced is not None:
             raise ReplicaFenced(self.fenced)

@@ -41,9 +41,12 @@ def run(choice: Choice, parts: list[tuple[Channel, str]], finish: str = "stop") 
 
 
 def reference(text: str) -> tuple[str, bool]:
-    """The clean head of a text, and whether something was caught: slow and obvious."""
-    starts = [text.find(phrase) for phrase in PHRASES if phrase in text]
-    return (text[: min(starts)], True) if starts else (text, False)
+    """What stands before the phrase that ends first, and whether there is one: slow, obvious."""
+    for end in range(len(text) + 1):
+        starts = [end - len(phrase) for phrase in PHRASES if text[:end].endswith(phrase)]
+        if starts:
+            return text[: min(starts)], True
+    return text, False
 
 
 @given(texts, texts, cuts, cuts)
