@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WORD_LETTERS = 4
 LEAST_LETTERS = 3
 _UNSPACED_LETTERS = 3
+_MOST_KNOWN = 1 << 14  # tokens whose symbols are kept
 _utf_8 = getincrementaldecoder("utf-8")
 _OWN = frozenset({"inside", "over"})
 
@@ -155,13 +156,17 @@ class AliasFollower:
         return node, named
 
     def _piece(self, token: int) -> _Piece:
-        if token not in self._known:
+        known = self._known.get(token)
+        if known is None:
             data = self._pieces[token] if 0 <= token < len(self._pieces) else b""
             text = data.decode("utf-8", "ignore")
             symbols = self._spelled(text)
             length = sum(symbol != BLANK for symbol in symbols)
-            self._known[token] = _Piece(data, symbols, length, text.encode() == data)
-        return self._known[token]
+            known = _Piece(data, symbols, length, text.encode() == data)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[token] = known
+        return known
 
     def _spelled(self, text: str) -> tuple[int, ...]:
         return tuple(symbol for char in text for symbol in self._automaton.spelling(char))
