@@ -87,9 +87,9 @@ class TextAutomaton:
         characters their row in table: int32 [n, 256], a symbol, -1 for none, or -2 - i for those of
         spelling i: spellings int32 [m], spelled int32 [spellings + 1], where each begins.
         By node: symbols int32, its last; children int32 [nodes + 1], where its children begin;
-        fails int32, the longest other node that it ends with; ends uint8, whether it ends with a
-        whole phrase; depths int32; near float32, see ``progress``; and reach, int32 [1], how many
-        symbols that are no blanks the longest phrase has.
+        fails int32, the longest other node that it ends with; whole uint8, whether it is a whole
+        phrase; ends uint8, whether it ends with one; depths int32; near float32, see ``progress``.
+        reach: int32 [1], how many symbols that are no blanks the longest phrase has.
         """
         return dict(self._arrays)
 
@@ -184,6 +184,10 @@ class TextAutomaton:
     def is_complete(self, node: int) -> bool:
         """Whether a phrase is complete there that needs no boundary."""
         return self._ends[node] != 0 and self._symbols[node] < self.breaks
+
+    def wholes(self) -> frozenset[int]:
+        """Nodes at which a phrase is matched from its beginning to its last character."""
+        return frozenset(np.flatnonzero(self._arrays["whole"]).tolist())
 
     def chain(self, node: int) -> list[int]:
         """The node and all others that it ends with, longest first; none of nothing matched."""
@@ -374,6 +378,7 @@ def _trie(phrases: Sequence[tuple[int, ...]], breaks: int) -> dict[str, Array]:
         "children": np.array(children, np.int32),
         "fails": np.array(fails, np.int32),
         "depths": np.array(nodes.depths, np.int32),
+        "whole": np.array(own, np.uint8),
         "ends": _inherited(own, fails).astype(np.uint8),
         "near": _inherited(_shares(nodes, own), fails).astype(np.float32),
         "reach": np.array([max(sum(s != BLANK for s in p) for p in (*phrases, ()))], np.int32),
@@ -426,9 +431,9 @@ def _inherited(values: Sequence[float], fails: Sequence[int]) -> Array:
 
 NAMES = frozenset(
     {"sizes", "pages", "table", "spellings", "spelled", "symbols", "children", "fails", "ends"}
-    | {"depths", "near", "reach"}
+    | {"whole", "depths", "near", "reach"}
 )
-_TYPES = {"ends": np.uint8, "near": np.float32}
+_TYPES = {"whole": np.uint8, "ends": np.uint8, "near": np.float32}
 
 
 def checked(tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -465,10 +470,10 @@ def _characters_fit(arrays: Mapping[str, Array]) -> bool:
 def _nodes_fit(arrays: Mapping[str, Array]) -> bool:
     symbols, fails, near = arrays["symbols"], arrays["fails"], arrays["near"]
     count = len(symbols)
-    ends, depths = arrays["ends"], arrays["depths"]
+    ends, depths, whole = arrays["ends"], arrays["depths"], arrays["whole"]
     return (
         count >= 2
-        and fails.shape == ends.shape == depths.shape == near.shape == (count,)
+        and {a.shape for a in (fails, ends, depths, near, whole)} == {(count,)}
         and arrays["children"].shape == (count + 1,)
         and arrays["reach"].shape == (1,)
         and symbols[OUTSIDE] == OTHER_BREAK
