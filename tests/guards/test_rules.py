@@ -4,6 +4,7 @@ import pytest
 
 from guards import registry
 from guards.case import Case, Edit, Match, Span
+from guards.needs import Capabilities
 from guards.points import Guard
 from guards.policy import Epoch, GuardSpec, Policy
 from guards.rules import Rules
@@ -110,6 +111,32 @@ def test_what_cannot_be_enforced_stops_the_build(monkeypatch: pytest.MonkeyPatch
         built(Policy("fr", ("...",)))
     with pytest.raises(EncoderUnavailable):
         built(Policy("fr", ("Ann Other",), ("Where was Ann Other born?",)))
+
+
+def test_what_all_guards_need_is_known_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    guards = (GuardSpec("embedding_corruption", {"artifact": "x"}), GuardSpec("text_filter"))
+    policy, other = Policy("fr", ("Ann Other",), guards=guards), policy_about("Vorn Castellane")
+    rules = built(policy, other)
+    assert set(rules.needs) == {"embedding_corruption", "text_filter"}
+    able = Capabilities(frozenset({"embedding"}), "V1")
+    assert rules.lacking(able) == rules.compacted().lacking(able) == ()
+    unable = Capabilities(frozenset({"logits"}), "V1")
+    (lack,) = rules.lacking(unable)
+    assert str(lack) == "'embedding_corruption' needs embedding, which this engine does not offer"
+    assert rules.compacted().lacking(unable) == (lack,)
+    assert built(other, previous=rules).lacking(unable) == ()
+
+
+def test_the_names_of_a_policy_are_its_aliases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    ann, vorn = policy_about("Ann Other", "A. Other"), policy_about("Vorn Castellane")
+    rules = built()
+    for policies in ((ann,), (ann, vorn)):
+        rules = built(*policies, previous=rules)
+    assert rules.names(ann.digest) == ("Ann Other", "A. Other")
+    with pytest.raises(KeyError):
+        rules.names("sha256:none")
 
 
 def test_examples_lead_to_their_policy(encoder: Encoder) -> None:

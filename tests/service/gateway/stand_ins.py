@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 
 from guards.case import Case, Edit, Match, Span
+from guards.policy import Epoch, GuardSpec, Policy
 from guards.rules import Lack, Rules
 from guards.text_filter import Catch, TextFilter
 from service.attestation import prove
@@ -100,6 +101,12 @@ class ToyRules:
         return case.matched(Match(policy, 1.0, case.prompt.content, "output")).edited(
             Edit("embedding_corruption", policy, positions)
         )
+
+
+def rules_of(*guards: GuardSpec, names: tuple[str, ...] = ("Ada Vex",)) -> Rules:
+    """Real rules of one policy, which ends in a text filter."""
+    policy = Policy("fr_1", names, guards=(*guards, GuardSpec("text_filter")))
+    return Rules.build(Epoch(8, (policy,)), None, 0.7)
 
 
 @dataclass
@@ -287,6 +294,41 @@ def joined_calls(deltas: list[Json]) -> list[Json]:
         for name, text in delta["function"].items():
             call["function"][name] += text
     return [calls[index] for index in sorted(calls)]
+
+
+async def joined(gateway: "Gateway", ask: Json, **more: Json) -> Json:
+    """An answer in one piece: for each choice text and end, and the usage.
+
+    ask: the messages of a chat, or the prompt of a completion.
+    """
+    answer = await _creating(gateway, ask)(model=MODEL, **_asking(ask), **more)
+    texts = [c.message.content if isinstance(ask, list) else c.text for c in answer.choices]
+    ends = [choice.finish_reason for choice in answer.choices]
+    return texts, ends, answer.usage.completion_tokens, answer.usage.prompt_tokens
+
+
+async def streamed(gateway: "Gateway", ask: Json, **more: Json) -> Json:
+    """The same of a streamed answer."""
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    stream = await _creating(gateway, ask)(model=MODEL, **_asking(ask), **options, **more)
+    chunks = [chunk async for chunk in stream]
+    n = more.get("n", 1)
+    texts, ends = [""] * n, [None] * n
+    for choice in (choice for chunk in chunks for choice in chunk.choices):
+        text = choice.delta.content if isinstance(ask, list) else choice.text
+        texts[choice.index] += text or ""
+        ends[choice.index] = choice.finish_reason or ends[choice.index]
+    usage = chunks[-1].usage
+    return texts, ends, usage.completion_tokens, usage.prompt_tokens
+
+
+def _creating(gateway: "Gateway", ask: Json) -> Any:
+    client = gateway.client
+    return client.chat.completions.create if isinstance(ask, list) else client.completions.create
+
+
+def _asking(ask: Json) -> Json:
+    return {"messages": ask} if isinstance(ask, list) else {"prompt": ask}
 
 
 @dataclass
