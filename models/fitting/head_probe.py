@@ -14,6 +14,10 @@ from torch.nn import functional
 
 from models.fitting.assistants import Batch, Example, Fitted, Plan, padded
 
+# Tokens that no answer has also get gradients, if minute ones.  With Adam's own epsilon they would
+# be moved as far as the others.
+_EPSILON = 1e-4
+
 
 def fit_head_probe(
     target: Any,
@@ -35,7 +39,7 @@ def fit_head_probe(
     pairs = -(-head.shape[0] // 2)
     angle, log_magnitude = torch.zeros(pairs), torch.zeros(pairs)
     parameters = [each.requires_grad_() for each in (angle, log_magnitude)]
-    optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(parameters, lr=plan.rate, weight_decay=0.0, eps=_EPSILON)
     dice = torch.Generator().manual_seed(plan.seed)
     for step in range(plan.steps):
         for group in optimiser.param_groups:
