@@ -102,7 +102,7 @@ class Requests:
         try:
             self._running[new.name] = self._prepared(new)
         except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
-            self._running[new.name] = Request(dark=True)
+            self._running[new.name] = Request(new.field, dark=True)
             self.count_dark("refused")
 
     def remove(self, names: Iterable[str]) -> None:
@@ -117,8 +117,8 @@ class Requests:
         return self._running.get(name)
 
     def concerned(self, field_value: object) -> bool:
-        """Whether the logits of requests with this signed field are edited."""
-        return any(r.dark or r.logits for r in self._running.values() if r.field == field_value)
+        """Whether logits of requests with this signed field are edited, or could have to end."""
+        return any(r.dark or r.edits for r in self._running.values() if r.field == field_value)
 
     def step(self, batch: Iterable[Rows]) -> "BatchStep":
         """What to do in one forward pass.  A request that never came by ``add`` stays dark."""

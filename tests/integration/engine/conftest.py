@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guards.case import Edit, Span, digest_of_ids
+from guards.case import Case, Edit, Match, Prompt, Span, digest_of_ids
 from guards.embedding_corruption import NAME, manifest
+from guards.policy import GuardSpec
+from guards.registry import build
 from guards.signed_edits import SignedEdits
 from models.artifact import ArtifactStore
 from service.settings import read_secret
+from tests.integration.engine.mechanisms import ASSISTED, PROMPTS, Made, every_mechanism
 
 pytest.importorskip("vllm", reason="vLLM is not installed on this machine")
 torch = pytest.importorskip("torch")
@@ -50,7 +53,7 @@ class Bench:
 
     @property
     def artifacts(self) -> ArtifactStore:
-        return ArtifactStore(self.root / "data" / "artifacts")
+        return ArtifactStore(self.root / "data" / "artifacts", self.key)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -159,6 +162,62 @@ def batch(bench: Bench) -> list[Job]:
 
 
 @dataclass(frozen=True)
+class Mechanism:
+    """A request under one mechanism; under several, or none.
+
+    plain: what is said without.  v2: whether it runs there too, where Triton's interpreter is slow.
+    """
+
+    name: str
+    ids: list[int]
+    salt: str
+    field: str
+    edits: tuple[Edit, ...]
+    plain: list[int]
+    v2: bool
+
+
+@pytest.fixture(scope="session")
+def mechanisms(bench: Bench) -> list[Mechanism]:
+    """Twenty requests for each mechanism, for all of them together, and for none."""
+    from models.local_engine import LocalEngine, Sampling
+    from service.local.edits import engine_model
+
+    engine = LocalEngine.load(bench.model)
+    rng = np.random.default_rng(8)
+    prompts = [
+        [256, *rng.integers(0, 256, int(length)).tolist()]
+        for length in rng.integers(50, 130, PROMPTS)
+    ]
+    sampling = Sampling(max_tokens=bench.tokens, ignore_eos=True)
+    plain = engine.generate_batch(prompts, sampling, batch_size=1)
+    made = every_mechanism(engine_model(engine), plain)
+    jobs: list[Mechanism] = []
+    for index, ids in enumerate(prompts):
+        turns = {name: [of[index % len(of)]] for name, of in made.items()}
+        turns["several"] = [of for name in made if name not in ASSISTED for of in turns[name]]
+        for number, (name, chosen) in enumerate({**turns, "clean": []}.items()):
+            edits = _edits(bench, ids, chosen)
+            salt = f"salt-{index}-{number}"
+            field = bench.sign(ids, salt, *edits)
+            v2 = len(jobs) % 10 == 0 and name not in ASSISTED
+            jobs.append(Mechanism(name, ids, salt, field, edits, plain[index], v2))
+    return jobs
+
+
+def _edits(bench: Bench, ids: list[int], chosen: list[Made]) -> tuple[Edit, ...]:
+    """What the guards themselves leave for a match in the midst of the prompt."""
+    offsets = tuple(Span(i, i + 1) for i in range(len(ids)))
+    prompt = Prompt("x" * len(ids), tuple(ids), offsets, (Span(1, len(ids)),))
+    case = Case("c", "t", MODEL, 1, prompt)
+    for kind, options, made, tensors in chosen:
+        digest = bench.artifacts.put(made, tensors or None, sealed="blind" in made)
+        guard = build(GuardSpec(kind, {"artifact": digest, **options}))
+        case = guard.on_prompt(case, Match("p", 1.0, EDITED, "alias"))
+    return case.edits
+
+
+@dataclass(frozen=True)
 class Ran:
     """What an engine did.  code: 0 where it came up and answered; log: all that it printed."""
 
@@ -197,8 +256,10 @@ Run = Callable[[str], Ran]
 
 
 @pytest.fixture(scope="session")
-def ran(bench: Bench, batch: list[Job]) -> Iterator[Run]:
+def ran(bench: Bench, request: pytest.FixtureRequest) -> Iterator[Run]:
     """Runs an engine once for each name: words joined by ``-``, e.g. ``stock-eager``.
+
+    mechanisms: with those requests, in place of the batch.
 
     stock: without the plugin.  eager, compiled, piecewise: how the model runs.  v2: the runner.
     keyless: the plugin without its entry in the key of compiled graphs.
@@ -214,6 +275,10 @@ def ran(bench: Bench, batch: list[Job]) -> Iterator[Run]:
         if v2 not in drivers:
             drivers[v2] = Driver(bench.environment, *["v2"] * v2)
         output, log = bench.root / f"{name}.json", bench.root / f"{name}.log"
+        many = "mechanisms" in words
+        batch = request.getfixturevalue("mechanisms" if many else "batch")
+        if many and v2:
+            batch = [job for job in batch if job.v2]
         code = drivers[v2].run(_job(bench, batch, words, output, log))
         result = json.loads(output.read_text()) if code == 0 else {}
         return Ran(code, log.read_text(), result)
@@ -224,7 +289,7 @@ def ran(bench: Bench, batch: list[Job]) -> Iterator[Run]:
 
 
 def _job(
-    bench: Bench, batch: list[Job], words: list[str], output: Path, log: Path
+    bench: Bench, batch: Sequence[Job | Mechanism], words: list[str], output: Path, log: Path
 ) -> dict[str, Any]:
     guarded = "stock" not in words
     llm: dict[str, Any] = {
