@@ -385,6 +385,11 @@ def _groups(pieces: Sequence[bytes], automaton: TextAutomaton) -> tuple[_Group, 
     )
 
 
+def continues(piece: bytes) -> bool:
+    """Whether its first byte can only continue a character."""
+    return bool(piece) and 0x80 <= piece[0] < 0xC0
+
+
 def _lead(piece: bytes) -> bytes:
     """The bytes at its beginning that can only continue a character."""
     length = next((i for i, byte in enumerate(piece) if not 0x80 <= byte < 0xC0), len(piece))
