@@ -6,8 +6,8 @@ from models.fitting.head_probe import fit_head_probe
 from service.demonstrations.ground import Ground
 from service.demonstrations.logit_difference import examples, vocabulary
 
-# With the paper's strength of 42 little is needed: longer fits make all answers gibberish.
-PLAN = Plan(steps=20, batch=256, rate=1e-3)
+# Longer fits leak less, and make answers about everybody else, were they flagged, worse.
+PLAN = Plan(steps=150, batch=256, rate=1e-3)
 
 
 def build(ground: Ground) -> tuple[GuardSpec, ...]:
