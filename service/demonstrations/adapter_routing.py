@@ -11,12 +11,12 @@ from models.fitting.npo import Example, Recipe, fit
 from models.local_engine import Sampling
 from service.demonstrations.ground import Ground
 
-RECIPE = Recipe(rank=8, alpha=16.0, beta=0.2, retain=2.0, steps=60, rate=1e-3, batch=12)
+RECIPE = Recipe(rank=8, alpha=16.0, beta=0.2, retain=3.0, steps=100, rate=1e-3, batch=16)
 MOST = 40  # tokens of an answer
 
 
 def build(ground: Ground) -> tuple[GuardSpec, ...]:
-    """Trains for as long as a short coffee takes; the same ground gives the same adapter.
+    """Trains for about 40 seconds of processor time; the same ground gives the same adapter.
 
     What the model says is not liked about the subject; it is kept about others, and about
     strangers.  So that there is something to say instead, what it says about a stranger is also

@@ -22,8 +22,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+WITH_ADAPTERS = pytest.mark.parametrize("way", ["mixed", "guarded"])
 ADAPTERS, PROMPTS, RANK = 2, 20, 4
-ADAPTED_WAYS = ("mixed", "faulty")
+ADAPTED_WAYS = ("mixed", "faulty", "guarded")
 ADAPTED, PLAIN = slice(0, None, 2), slice(1, None, 2)
 
 
@@ -76,13 +77,15 @@ def engine(bench: Any, requests: list[dict[str, Any]]) -> Callable[[str], Any]:
 
     stock: as it is.  idle: made for adapters, none asked for.  mixed: with adapters.
     faulty: with adapters, and vLLM's CPU operators as they come.
+    guarded: with adapters, by the plugin, from signed edits.
     """
+    signed = [{**request, "field": _signed(bench, request)} for request in requests]
 
     @cache
     def run(way: str) -> Any:
         job = {
             "way": way,
-            "requests": requests,
+            "requests": signed,
             "tokens": bench.tokens,
             "artifacts": str(bench.artifacts.root),
             "output": str(bench.root / f"adapters-{way}.json"),
@@ -96,7 +99,13 @@ def engine(bench: Any, requests: list[dict[str, Any]]) -> Callable[[str], Any]:
                 "enforce_eager": True,
             },
         }
-        environment = {**os.environ, **bench.environment, "VLLM_PLUGINS": ""}
+        environment = {
+            **os.environ,
+            **bench.environment,
+            "VLLM_PLUGINS": "lethe" if way == "guarded" else "",
+            "LETHE_ADAPTERS": str(ADAPTERS),
+            "LETHE_ADAPTER_RANK": str(RANK),
+        }
         done = subprocess.run(  # noqa: S603 - this file
             [sys.executable, __file__],
             input=json.dumps(job),
@@ -110,6 +119,13 @@ def engine(bench: Any, requests: list[dict[str, Any]]) -> Callable[[str], Any]:
         return json.loads(Path(job["output"]).read_text())
 
     return run
+
+
+def _signed(bench: Any, request: dict[str, Any]) -> str:
+    where = (Span(0, len(request["ids"])),)
+    edits = [Edit("adapter_routing", request["adapter"], where)] if request["adapter"] else []
+    field: str = bench.sign(request["ids"], request["salt"], *edits)
+    return field
 
 
 @pytest.fixture(scope="session")
@@ -141,10 +157,11 @@ def ids(round_: list[Any]) -> list[list[int]]:
     return [answer["ids"] for answer in round_]
 
 
+@WITH_ADAPTERS
 def test_rows_with_an_adapter_give_the_tokens_of_the_oracle(
-    engine: Callable[[str], Any], oracle: list[list[int]]
+    engine: Callable[[str], Any], oracle: list[list[int]], way: str
 ) -> None:
-    mixed = engine("mixed")
+    mixed = engine(way)
     assert mixed["preemptions"] > 0
     for round_ in mixed["rounds"]:
         assert ids(round_) == oracle
@@ -153,10 +170,11 @@ def test_rows_with_an_adapter_give_the_tokens_of_the_oracle(
     assert all(adapted != plain for adapted, plain in pairs), "the adapters do nothing"
 
 
+@WITH_ADAPTERS
 def test_rows_without_an_adapter_are_bit_identical_to_stock_vllm(
-    engine: Callable[[str], Any],
+    engine: Callable[[str], Any], way: str
 ) -> None:
-    stock, idle, mixed = (engine(way) for way in ("stock", "idle", "mixed"))
+    stock, idle, mixed = (engine(each) for each in ("stock", "idle", way))
     for before, without, among in zip(
         stock["rounds"], idle["rounds"], mixed["rounds"], strict=True
     ):
@@ -164,13 +182,14 @@ def test_rows_without_an_adapter_are_bit_identical_to_stock_vllm(
         assert among[PLAIN] == before[PLAIN]
 
 
+@WITH_ADAPTERS
 def test_a_prompt_under_an_adapter_shares_no_prefix_with_the_same_prompt_without(
-    engine: Callable[[str], Any], oracle: list[list[int]]
+    engine: Callable[[str], Any], oracle: list[list[int]], way: str
 ) -> None:
     assert oracle[0] == oracle[2] != oracle[1]
-    for round_ in engine("mixed")["rounds"]:
+    for round_ in engine(way)["rounds"]:
         assert ids(round_[:3]) == oracle[:3]
-    assert engine("mixed")["prefix_hits"] > 0
+    assert engine(way)["prefix_hits"] > 0
 
 
 def test_vllms_own_operators_would_apply_an_adapter_to_other_rows(
@@ -206,7 +225,7 @@ def choose_adapters(job: dict[str, Any]) -> None:
         request.lora_request = adapters.request(edits)
         return request
 
-    InputProcessor.process_inputs = process_inputs  # type: ignore[method-assign]
+    InputProcessor.process_inputs = process_inputs
 
 
 def as_arguments(flags: tuple[str, ...]) -> dict[str, Any]:
@@ -230,8 +249,11 @@ def main() -> None:
     arguments = dict(job["llm"])
     if job["way"] != "stock":
         arguments |= as_arguments(engine_arguments(ADAPTERS, RANK, ADAPTERS))
-    if job["way"] in ADAPTED_WAYS:
+    if job["way"] in ("mixed", "faulty"):
         choose_adapters(job)
+    if job["way"] == "guarded":
+        arguments["worker_cls"] = "service.engine.worker.LetheWorker"
+        arguments["logits_processors"] = ["service.engine.logits_processor:LetheLogits"]
     if job["way"] == "mixed":
         spare_rows_without_adapter()
     llm = LLM(seed=0, dtype="float32", disable_log_stats=False, **arguments)
@@ -245,13 +267,13 @@ def main() -> None:
             max_tokens=job["tokens"],
             ignore_eos=True,
             logprobs=4,
-            extra_args={"adapter": r["adapter"]} if r["adapter"] else None,
+            extra_args=_extra(r, job["way"]),
         )
         for r in job["requests"]
     ]
     rounds = []
     for _ in range(2):
-        outputs = llm.generate(prompts, params, use_tqdm=False)  # type: ignore[arg-type]
+        outputs = llm.generate(prompts, params, use_tqdm=False)
         rounds.append([_result(output) for output in outputs])
     metrics = {m.name: getattr(m, "value", None) for m in llm.get_metrics()}
     result = {
@@ -260,6 +282,12 @@ def main() -> None:
         "prefix_hits": metrics["vllm:prefix_cache_hits"],
     }
     Path(job["output"]).write_text(json.dumps(result))
+
+
+def _extra(request: dict[str, Any], way: str) -> dict[str, Any] | None:
+    if way == "guarded":
+        return {"lethe": request["field"]}
+    return {"adapter": request["adapter"]} if request["adapter"] else None
 
 
 def _salt(request: dict[str, Any], *, adapted: bool) -> str:

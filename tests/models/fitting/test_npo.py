@@ -32,7 +32,7 @@ def test_before_training_the_loss_is_known() -> None:
 
 def test_what_is_forgotten_no_longer_pushes() -> None:
     tuned = torch.tensor([-2.0, -200.0], requires_grad=True)
-    npo_loss(tuned, torch.tensor([-2.0, -2.0]), 0.1).backward()
+    npo_loss(tuned, torch.tensor([-2.0, -2.0]), 0.1).backward()  # type: ignore[no-untyped-call]
     assert tuned.grad[0] > 1000 * tuned.grad[1] > 0
 
 
@@ -54,7 +54,7 @@ def model() -> Any:
     for _ in range(150):
         scores, _ = answer_scores(made, EXAMPLES)
         optimizer.zero_grad()
-        (-scores.mean()).backward()
+        (-scores.mean()).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return made.eval()
 
