@@ -89,7 +89,7 @@ def _steps(
 def _stream(
     ids: dict[bytes, int], vocabulary: Vocabulary, names: Sequence[str], rng: random.Random
 ) -> list[int]:
-    """200 tokens, of which a third is of phrases but for their last letters."""
+    """200 tokens, of which about half spell phrases but for their last letters."""
     found: list[int] = []
     while len(found) < 200:
         if rng.random() < 0.1:

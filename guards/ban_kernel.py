@@ -155,7 +155,7 @@ _AUTOMATON = ("symbols", "children", "fails", "ends", "pages", "table", "spellin
 
 
 @_jit
-def _step(node: Any, symbol: Any, live: Any, automaton: Any) -> Any:
+def _step(node: "Any", symbol: "Any", live: "Any", automaton: "Any") -> "Any":
     """``TextAutomaton.step`` where live."""
     symbols, children, fails, _, _, _, _, _, breaks = automaton
     last = tl.load(symbols + node)
@@ -184,13 +184,15 @@ def _step(node: Any, symbol: Any, live: Any, automaton: Any) -> Any:
 
 
 @_jit
-def _pending(node: Any, automaton: Any) -> Any:
+def _pending(node: "Any", automaton: "Any") -> "Any":
     symbols, _, _, ends, _, _, _, _, breaks = automaton
     return (tl.load(ends + node) != 0) & (tl.load(symbols + node) >= breaks)
 
 
 @_jit
-def _char(node: Any, spent: Any, complete: Any, code: Any, live: Any, automaton: Any) -> Any:
+def _char(
+    node: "Any", spent: "Any", complete: "Any", code: "Any", live: "Any", automaton: "Any"
+) -> "Any":
     """One more character where live."""
     symbols, _, _, ends, pages, table, spellings, spelled, breaks = automaton
     page = tl.load(pages + code // 256, mask=live, other=0)
@@ -215,7 +217,7 @@ def _char(node: Any, spent: Any, complete: Any, code: Any, live: Any, automaton:
 
 
 @_jit
-def _byte(state: Any, byte: Any, live: Any, automaton: Any) -> Any:
+def _byte(state: "Any", byte: "Any", live: "Any", automaton: "Any") -> "Any":
     """One more byte where live.
 
     state: node; whether what is complete there is spent; whether a phrase was completed; and the
@@ -249,8 +251,8 @@ def _byte(state: Any, byte: Any, live: Any, automaton: Any) -> Any:
 
 @_jit
 def _token(
-    index: Any, row: Any, length: Any, slot: Any, history: Any, has_drafts: tl.constexpr
-) -> Any:
+    index: "Any", row: "Any", length: "Any", slot: "Any", history: "Any", has_drafts: tl.constexpr
+) -> "Any":
     """The token at that index of what the row sees."""
     ids, stride, _, _, _, drafted, behind = history
     token = tl.load(ids + slot.to(tl.int64) * stride + index).to(tl.int32)
@@ -261,7 +263,7 @@ def _token(
 
 
 @_jit
-def _fill(out: Any, tokens: Any, first: Any, last: Any, block: tl.constexpr) -> Any:
+def _fill(out: "Any", tokens: "Any", first: "Any", last: "Any", block: tl.constexpr) -> "Any":
     for start in range(first, last, block):
         at = start + tl.arange(0, block)
         token = tl.load(tokens + at, mask=at < last, other=0)
@@ -270,14 +272,14 @@ def _fill(out: Any, tokens: Any, first: Any, last: Any, block: tl.constexpr) -> 
 
 @_jit
 def _history(
-    row: Any,
-    length: Any,
-    slot: Any,
-    history: Any,
-    pieces: Any,
-    automaton: Any,
+    row: "Any",
+    length: "Any",
+    slot: "Any",
+    history: "Any",
+    pieces: "Any",
+    automaton: "Any",
     has_drafts: tl.constexpr,
-) -> Any:
+) -> "Any":
     """The state after what the row sees, as a vector of one."""
     starts, letters, counts, reach = pieces
     prompt = tl.minimum(tl.load(history[3] + slot).to(tl.int32), length)
@@ -312,16 +314,16 @@ def _history(
 
 @_jit
 def _after_whole(
-    out: Any,
-    node: Any,
-    ending: Any,
-    size: Any,
-    automaton: Any,
-    own: Any,
-    inner: Any,
-    marks: Any,
+    out: "Any",
+    node: "Any",
+    ending: "Any",
+    size: "Any",
+    automaton: "Any",
+    own: "Any",
+    inner: "Any",
+    marks: "Any",
     block: tl.constexpr,
-) -> Any:
+) -> "Any":
     """Ban where no character is unfinished.  node: a number."""
     symbols, _, fails, _, _, _, _, _, breaks = automaton
     if tl.load(symbols + node) >= breaks:
@@ -340,16 +342,16 @@ def _after_whole(
 
 @_jit
 def _after_part(
-    out: Any,
-    state: Any,
-    ending: Any,
-    size: Any,
-    pieces: Any,
-    automaton: Any,
-    inner: Any,
-    marks: Any,
+    out: "Any",
+    state: "Any",
+    ending: "Any",
+    size: "Any",
+    pieces: "Any",
+    automaton: "Any",
+    inner: "Any",
+    marks: "Any",
     block: tl.constexpr,
-) -> Any:
+) -> "Any":
     """Ban where bytes of a character wait for the others: all else makes of them a boundary."""
     starts, letters, _, _ = pieces
     _, stray, strays, count, longest = marks
@@ -382,18 +384,18 @@ def _after_part(
 
 @_jit
 def _ban(
-    scores: Any,
-    history: Any,
-    pieces: Any,
-    automaton: Any,
-    own: Any,
-    inner: Any,
-    marks: Any,
-    extra: Any,
+    scores: "Any",
+    history: "Any",
+    pieces: "Any",
+    automaton: "Any",
+    own: "Any",
+    inner: "Any",
+    marks: "Any",
+    extra: "Any",
     has_drafts: tl.constexpr,
     block: tl.constexpr,
     stops_block: tl.constexpr,
-) -> Any:
+) -> "Any":
     row = tl.program_id(0)
     slot = tl.load(history[2] + row)
     if slot >= 0:

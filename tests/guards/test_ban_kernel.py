@@ -61,6 +61,46 @@ def test_equals_the_host(seed: int) -> None:
     assert result["look-ahead"] == "refused"
 
 
+def test_compiles_for_a_gpu(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    found = subprocess.run(  # noqa: S603 - this file
+        [sys.executable, __file__, "compile"],
+        env={**environment, "PYTHONPATH": str(ROOT), "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert "ptx" in json.loads(found.stdout)
+
+
+def _compile() -> list[str]:
+    """As far as it gets without a GPU: to the code of a Hopper."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from guards import ban_kernel
+
+    flat, some, small, long = "i32", "*i32", "*u8", "*i64"
+    signature = {
+        "scores": ("*fp32", "i64", flat),
+        "history": (some, "i64", long, long, long, long, long),
+        "pieces": (some, small, small, flat),
+        "automaton": (some, some, some, small, some, some, some, some, flat),
+        "own": (some, some),
+        "inner": (some, flat, some, flat),
+        "marks": (small, small, some, flat, flat),
+        "extra": (some, "*fp32", flat, some, flat),
+        **dict.fromkeys(("has_drafts", "block", "stops_block"), "constexpr"),
+    }
+    source = ASTSource(
+        fn=ban_kernel._ban, signature=signature, constexprs={(8,): True, (9,): 256, (10,): 2}
+    )
+    return [*triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm]
+
+
 def compared(seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     total = {"rows": 0, "banned": 0, "unfinished": 0, "drafted": 0, "differences": []}
@@ -178,4 +218,5 @@ def _tokens(
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(compared(int(sys.argv[1]))))
+    what = sys.argv[1]
+    sys.stdout.write(json.dumps(_compile() if what == "compile" else compared(int(what))))
