@@ -296,6 +296,12 @@ def _probe(turn_texts: Sequence[str], family: str, fact: Fact) -> Probe:
     return Probe(turns(*turn_texts), plain_prompt(turn_texts), family, fact)
 
 
+def training_question(person: Person, fact: Fact, rng: random.Random) -> str:
+    """One of the wordings in which training asks for the fact."""
+    wording = rng.choice(phrasings(ATTRIBUTES[fact.attribute]))
+    return _capital(_named(wording, person.name))
+
+
 def _held_out_probe(person: Person, fact: Fact, family: str, rng: random.Random) -> Probe:
     wording = rng.choice(held_out(ATTRIBUTES[fact.attribute], family))
     if family == "second_turn":

@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli import api_keys, ask, demo, forget
+from service.cli import api_keys, ask, demo, forget, guards
 
 app = typer.Typer(
     help="Make a served model forget, without touching a weight.",
@@ -17,6 +17,7 @@ app.command("status")(ask.status)
 app.command("ask")(ask.ask)
 app.add_typer(forget.app, name="forget")
 app.add_typer(api_keys.app, name="keys")
+app.add_typer(guards.app, name="guards")
 
 
 def main() -> None:

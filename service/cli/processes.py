@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,3 +79,10 @@ def answers(url: str) -> bool:
 def _tail(log: Path, lines: int = 25) -> str:
     end_of_log = log.read_text(errors="replace").splitlines()[-lines:]
     return "\n".join([f"the end of {log}:", *end_of_log])
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -301,6 +301,9 @@ def _job(
         "num_gpu_blocks_override": 15,  # too few for all requests: the last is preempted
         "enforce_eager": "eager" in words,
     }
+    many = "mechanisms" in words
+    if many:
+        llm |= {"block_size": 32, "num_gpu_blocks_override": 45}
     if guarded:
         llm["worker_cls"] = "service.engine.worker.LetheWorker"
         llm["logits_processors"] = ["service.engine.logits_processor:LetheLogits"]
@@ -308,6 +311,7 @@ def _job(
         "llm": llm,
         "requests": [{"ids": r.ids, "salt": r.salt, "field": r.field} for r in batch],
         "tokens": bench.tokens,
+        "group": 11 if many else len(batch),
         "guarded": guarded,
         "piecewise": "piecewise" in words,
         "keyless": "keyless" in words,

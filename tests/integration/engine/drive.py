@@ -120,10 +120,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         )
         for r in job["requests"]
     ]
-    rounds = []
-    for _ in range(2):
-        outputs = llm.generate(prompts, params, use_tqdm=False)
-        rounds.append([result_of(output) for output in outputs])
+    # A group comes again while its prompts are still in the prefix cache.
+    rounds: list[list[Any]] = [[], []]
+    for start in range(0, len(prompts), job["group"]):
+        group = slice(start, start + job["group"])
+        for round_ in rounds:
+            outputs = llm.generate(prompts[group], params[group], use_tqdm=False)
+            round_ += [result_of(output) for output in outputs]
     metrics = {m.name: getattr(m, "value", None) for m in llm.get_metrics()}
     config = llm.llm_engine.vllm_config
     return {
