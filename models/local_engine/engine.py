@@ -204,7 +204,7 @@ class LocalEngine:
         """
         device = self._model.device
         positions = np.stack([row.positions for row in rows]).clip(min=0)
-        with self._forward_lock, torch.inference_mode(), installed(self._layers, rows):
+        with self._forward_lock, torch.inference_mode(), installed(self._model, self._layers, rows):
             output = self._model(
                 input_ids=ids.to(device),
                 position_ids=torch.from_numpy(positions).to(device),

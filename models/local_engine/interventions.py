@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.adapter import BoundAdapter, adapters_installed
+
 Positions = NDArray[np.int64]
 EmbeddingHook = Callable[[Tensor, Positions, Positions], Tensor]
 ActivationHook = Callable[[Tensor, Positions], Tensor]
@@ -38,6 +40,7 @@ class Interventions:
     [tokens, intermediate].
     logits: called with the next token's logits [vocab], float32, to be changed in place, the
     prompt's ids and those generated so far.
+    adapter: low-rank changes of the linear layers, in every position.
     All must be pure functions of these, as a prompt may be visited in pieces.
     """
 
@@ -46,6 +49,7 @@ class Interventions:
         default_factory=lambda: MappingProxyType({})
     )
     logits: LogitsHook | None = None
+    adapter: BoundAdapter | None = None
 
 
 NONE = Interventions()
@@ -64,9 +68,14 @@ class Row(NamedTuple):
 
 
 @contextmanager
-def installed(layers: nn.ModuleList, rows: Sequence[Row]) -> Iterator[None]:
-    """The rows' interventions act in every forward pass within; nothing is left behind."""
+def installed(model: Any, layers: nn.ModuleList, rows: Sequence[Row]) -> Iterator[None]:
+    """The rows' interventions act in every forward pass within; nothing is left behind.
+
+    model: of transformers; layers: its decoder's.  Raises ValueError where an adapter does not fit.
+    """
     with ExitStack() as stack:
+        if any(row.interventions.adapter for row in rows):
+            stack.enter_context(adapters_installed(model, [r.interventions.adapter for r in rows]))
         if any(row.interventions.embedding for row in rows):
             hook = _before(lambda hidden: _with_embeddings(hidden, rows))
             handle = layers[0].register_forward_pre_hook(hook, with_kwargs=True)

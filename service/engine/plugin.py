@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from guards.adapter_routing import NAME, chosen
 from service.admission import CheckedArtifacts, Refused, admit
 from service.engine.adapters import Adapters
 from service.settings import Settings
@@ -24,7 +25,6 @@ def register() -> None:
     against that stand the worker class and the middleware that the launcher names.
     """
     check_version()
-    from service.engine.rows import ADAPTER, adapter_of
     from service.engine.vllm_0_32 import install_admission
 
     settings = Settings()
@@ -37,12 +37,12 @@ def register() -> None:
         signed = admit(field, ids, salt, key, artifacts, time.time(), model)
         if adapters is not None:
             return adapters.request(signed.edits)
-        if adapter_of(signed.edits) is not None:
+        if chosen(signed.edits) is not None:
             raise Refused("this engine serves no adapters")
         return None
 
     def prepare(guard: str, digest: str) -> None:
-        if adapters is not None and guard == ADAPTER:
+        if adapters is not None and guard == NAME:
             adapters.prepare(digest)
         else:
             artifacts.get(guard, digest)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guards.case import Edit
+from guards.adapter_routing import chosen
 from guards.points import OnEmbedding, Site, Visit
 from guards.signed_edits import FIELD, SignedEdits
 from service.acting import Acting, Bindings, Bound, acting, rows_of
@@ -27,7 +27,6 @@ from service.admission import Refused, check_prompt
 
 log = logging.getLogger(__name__)
 
-ADAPTER = "adapter_routing"
 Positions = NDArray[np.int64]
 Histories = Callable[[], Positions | None]
 
@@ -146,15 +145,11 @@ class Requests:
         # No look at the expiry: that was due at admission, and a request may wait long in a queue.
         signed = SignedEdits.verify(new.field, self._key, now=0)
         check_prompt(signed, new.ids)
-        if new.adapter != adapter_of(signed.edits):
+        adapter = chosen(signed.edits)
+        if new.adapter != (adapter.artifact if adapter else None):
             raise Refused("the adapter is not the signed one")
         edits = acting(signed.edits, self.bindings, signed.length)
         return Request(new.field, tuple(new.ids or ()), edits)
-
-
-def adapter_of(edits: Iterable[Edit]) -> str | None:
-    """The adapter that a request with these edits runs with: the first that one of them names."""
-    return next((edit.artifact for edit in edits if edit.guard == ADAPTER), None)
 
 
 class Part(NamedTuple):

@@ -8,17 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from guards.adapter_routing import chosen
 from guards.case import Edit
 from guards.needs import Capabilities
 from guards.points import EngineModel, History, OnEmbedding, Site, Visit
 from guards.vocabulary import Vocabulary
+from models.adapter import BoundAdapter
 from models.local_engine import Interventions, LocalEngine, Sampling
 from service.acting import Acting, Bindings, acting, end_where_nothing_is_left, rows_of
 from service.admission import CheckedArtifacts
 
 _PROBE = 4
 CAPABILITIES = Capabilities(
-    frozenset({"embedding", "activations", "mlp", "logits", "assistant"}), runner="local"
+    frozenset({"embedding", "activations", "mlp", "logits", "assistant", "adapter"}),
+    runner="local",
 )
 
 Positions = NDArray[np.int64]
@@ -59,7 +62,16 @@ def interventions(
         embedding=_embedding(on_embedding, bindings.model.scale) if on_embedding else None,
         activations={site: _activations(ready, site) for site in sites},
         logits=_logits(on_logits, bindings, key) if on_logits else None,
+        adapter=_adapter(edits, bindings),
     )
+
+
+def _adapter(edits: Sequence[Edit], bindings: Bindings) -> BoundAdapter | None:
+    edit = chosen(tuple(edits))
+    if edit is None:
+        return None
+    artifact = bindings.get(edit.guard, edit.artifact).artifact
+    return BoundAdapter.bind(artifact, bindings.model.device, bindings.model.dtype)
 
 
 def _embedding(
