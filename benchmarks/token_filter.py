@@ -11,6 +11,7 @@ import json
 import random
 import re
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -142,6 +143,8 @@ def fuzz(steps: int, seed: int) -> dict[str, float]:
             done += 1
             differences += wanted != found
             banned += len(wanted)
+            if done % 50_000 == 0:
+                print(f"{done} steps, {differences} differences", file=sys.stderr, flush=True)
     return {
         "steps": done,
         "differences": differences,
@@ -232,9 +235,9 @@ def _places(text: str, phrase: str) -> Iterator[int]:
 
 def _bounded(text: str, start: int, phrase: str, *, ended: bool) -> bool:
     end = start + len(phrase)
-    if start and is_word(phrase[0]) and is_word(text[start - 1]):
+    if start and _is_word(phrase[0]) and _is_word(text[start - 1]):
         return False
-    return not is_word(phrase[-1]) or (ended if end == len(text) else not is_word(text[end]))
+    return not _is_word(phrase[-1]) or (ended if end == len(text) else not _is_word(text[end]))
 
 
 @lru_cache(maxsize=20_000)
@@ -247,6 +250,7 @@ def _fold(data: bytes) -> str:
 
 
 _folded = lru_cache(maxsize=None)(folded)
+_is_word = lru_cache(maxsize=None)(is_word)
 
 
 def _unfinished(data: bytes) -> bool:

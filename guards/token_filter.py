@@ -41,7 +41,7 @@ _TABLES = frozenset({"own_starts", "own_tokens", "inner", "inner_inside", "closi
 _BIAS = frozenset({"bias_tokens", "bias"})
 _BYTES = frozenset({"closing", "counts"})
 _MOST_NATS = 1e6
-_MOST_KEPT = 4096  # sets of banned tokens that are remembered
+_MOST_KEPT = 4_000_000  # token ids in the sets that are remembered
 _PROBES = 64
 _LAST = "\U0010ffff"  # sorts behind every symbol
 
@@ -324,16 +324,22 @@ class BannedTokens:
         for group in self._groups:
             self._strays[group.tokens] = True
         self._kept: OrderedDict[State, Banned] = OrderedDict()
+        self._held = 0
 
     def at(self, state: State) -> Banned:
         """What is banned there."""
         found = self._kept.get(state)
         if found is None:
             found = self._after_part(state) if state.rest else self._after_whole(state)
-            self._kept[state] = found
-            if len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._keep(state, found)
         return found
+
+    def _keep(self, state: State, found: Banned) -> None:
+        self._kept[state] = found
+        self._held += len(found.tokens) + 1
+        while self._held > _MOST_KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            self._held -= len(oldest.tokens) + 1
 
     def _after_whole(self, state: State) -> Banned:
         automaton = self.automaton
