@@ -30,6 +30,6 @@ def _stopped(text: str, stops: Sequence[str], *, keep: bool) -> str:
     found = [(at, stop) for stop in stops if (at := text.find(stop)) >= 0]
     if not found:
         return text
-    # As engines do: the one that is complete first, when it is read from the left.
-    at, stop = min(found, key=lambda each: each[0] + len(each[1]))
+    # The one that is complete first, when it is read from the left; of several, the longest.
+    at, stop = min(found, key=lambda each: (each[0] + len(each[1]), each[0]))
     return text[: at + len(stop)] if keep else text[:at]

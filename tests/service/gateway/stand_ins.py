@@ -38,9 +38,9 @@ class ToyFilter(TextFilter):
 
     def push(self, delta: str) -> str:
         """Release all but what could still become a phrase."""
-        return "".join(map(self._read, delta))
+        return "".join(map(self._next, delta))
 
-    def _read(self, char: str) -> str:
+    def _next(self, char: str) -> str:
         if self.caught is not None:
             return ""
         self._said += char
