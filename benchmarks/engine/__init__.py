@@ -1,0 +1,1 @@
+"""What guards cost inside the engine: stock vLLM and ours, interleaved in one run."""
