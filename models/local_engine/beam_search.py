@@ -135,8 +135,8 @@ def search(
 ) -> Answer:
     """The best answer found, by score for each of its tokens.
 
-    The search ends with ``width`` ended answers, or at ``max_tokens``, where what is still being
-    written counts too.  Beams of one length are compared by their sums.  Where all continuations
+    The search ends with ``width`` ended answers, of which it is one, or at ``max_tokens``, where
+    what is still being written counts too.  Beams of one length are compared by their sums.  Where all continuations
     are forbidden, the best beam goes on with its likeliest token, forbidden or not, and the others
     are dropped: that is how the published code goes on.  Ties go to the lower token ids.
     """
@@ -147,11 +147,12 @@ def search(
         grown = _grown(beams, logits.log_softmax(-1), how, forbidding, ends)
         ended += [beam.answer for beam in grown if beam.answer.tokens[-1] in ends]
         beams = [beam for beam in grown if beam.answer.tokens[-1] not in ends]
-        if not beams or len(ended) >= how.width or length == how.max_tokens:
-            break
-        logits = model.extend(
-            [beam.parent for beam in beams], [beam.answer.tokens[-1] for beam in beams]
-        )
+        if not beams or len(ended) >= how.width:
+            return min(ended, key=_by_normalised_score)
+        if length < how.max_tokens:
+            logits = model.extend(
+                [beam.parent for beam in beams], [beam.answer.tokens[-1] for beam in beams]
+            )
     return min([*ended, *(beam.answer for beam in beams)], key=_by_normalised_score)
 
 

@@ -207,6 +207,13 @@ def test_scores_are_compared_by_length() -> None:
     assert search(told, Beams(2, 5, 4), forbidding(), ENDS).tokens == (CAT, DOG, END)
 
 
+def test_an_answer_that_has_not_ended_counts_at_the_limit_only() -> None:
+    told = Told({(): {END: 0.1, CAT: 0.9}, (CAT,): {DOG: 0.9, END: 0.1}, (CAT, DOG): {DOG: 1.0}})
+    # Both answers have ended when " cat dog" is likelier than either, and goes on.
+    assert search(told, Beams(2, 5, 9), forbidding(), ENDS).tokens == (CAT, END)
+    assert search(told, Beams(3, 5, 2), forbidding(), ENDS).tokens == (CAT, DOG)
+
+
 def test_words_end_with_a_blank_or_with_the_answer() -> None:
     rules = forbidding()
     assert rules.finished((CAT,), ended=False) == []
