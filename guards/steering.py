@@ -7,7 +7,7 @@ GUARD-IT (2026); conditions, Lee et al., "Programming Refusal with Conditional A
 (2025).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -304,8 +304,11 @@ class _Bound:
         came = rows.float()
         for condition in self._looks.get(visit.site.layer, ()):
             condition.look(came, where)
+        turns = self._turns.get(visit.site.layer, ())
+        if bool((where.after > 0).all()) and all(turn.step.condition is None for turn in turns):
+            return self._all_steered(rows, came, turns, where)
         state, touched = came, None
-        for step, at in self._turns.get(visit.site.layer, ()):
+        for step, at in turns:
             acts = self._acts(step, where)
             moved = step.moved(state, where, at)
             if step.condition is not None:
@@ -316,6 +319,20 @@ class _Bound:
         if touched is None:
             return rows
         return within(state, rows.dtype).where(touched[:, None], rows)
+
+    def _all_steered(
+        self, rows: "Tensor", came: "Tensor", turns: Iterable[_Turn], where: Rows
+    ) -> "Tensor":
+        """The same for rows that are all generated and all steered, or none of them.
+
+        That is every step but a request's first ones, so it is kept free of masks.
+        """
+        if not self.generated or not turns:
+            return rows
+        state = came
+        for step, at in turns:
+            state = step.moved(state, where, at)
+        return within(state, rows.dtype)
 
     def _acts(self, step: _Step, where: Rows) -> "Tensor":
         """[n], true for rows in a phase that is steered."""

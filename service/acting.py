@@ -89,14 +89,21 @@ class Bindings:
         if lacking:
             raise Refused(f"this engine lacks what {name} needs: {', '.join(lacking)}")
         try:
-            return _bound(guard, artifact, self.model)
+            return _bound(guard, artifact, self.model, self.capabilities)
+        except Refused:
+            raise
         except ValueError as error:
             raise Refused("an artifact does not fit the model") from error
 
 
-def _bound(guard: type[InEngine], artifact: Artifact, model: EngineModel) -> Bound:
+def _bound(
+    guard: type[InEngine], artifact: Artifact, model: EngineModel, capabilities: Capabilities
+) -> Bound:
     if issubclass(guard, OnEmbedding):
-        return Bound(guard, artifact, follower=guard.follower(artifact, model))
+        follower = guard.follower(artifact, model)
+        if follower is not None and not capabilities.history:
+            raise Refused("this engine does not know the tokens so far in time")
+        return Bound(guard, artifact, follower=follower)
     if issubclass(guard, OnActivations):
         return Bound(guard, artifact, activation=guard.bind(artifact, model))
     if issubclass(guard, OnLogits):

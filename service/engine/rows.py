@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from guards.adapter_routing import chosen
-from guards.points import OnEmbedding, Site, Visit
+from guards.points import Memory, OnEmbedding, Site, Visit
 from guards.signed_edits import FIELD, SignedEdits
 from service.acting import Acting, Bindings, Bound, acting, rows_of
 from service.admission import Refused, check_prompt
@@ -168,27 +169,39 @@ class Group:
 
     bound: Bound
     parts: list[Part] = field(default_factory=list)
-    _at: Tensor | None = None
+    _at: Any = None
 
-    def at(self, device: torch.device) -> Tensor:
-        """All parts' rows of the batch, [n]."""
+    def at(self, device: torch.device) -> Any:
+        """All parts' rows of the batch, as an index: a slice where they are adjacent."""
         if self._at is None:
-            self._at = torch.from_numpy(np.concatenate([p.at for p in self.parts])).to(device)
+            rows = np.concatenate([part.at for part in self.parts])
+            first, count = int(rows[0]), len(rows)
+            adjacent = bool((rows == np.arange(first, first + count)).all())
+            # A slice is seen in place; any other index would copy the rows out first.
+            on_device = torch.from_numpy(rows).to(device)
+            self._at = slice(first, first + count) if adjacent else on_device
         return self._at
 
     def alone(self) -> "Iterator[Group]":
         """Each part as a group of its own."""
         return (Group(self.bound, [part]) for part in self.parts)
 
-    @property
+    @cached_property
     def positions(self) -> Positions:
         """All parts' positions, [n]."""
         return np.concatenate([part.positions for part in self.parts])
 
+    @cached_property
+    def _owners(self) -> Positions:
+        return np.repeat(np.arange(len(self.parts)), [len(part.at) for part in self.parts])
+
+    @cached_property
+    def _memories(self) -> list[Memory]:
+        return [part.edit.memory for part in self.parts]
+
     def visit(self, site: Site) -> Visit:
         """What an activation edit is told."""
-        owners = np.repeat(np.arange(len(self.parts)), [len(part.at) for part in self.parts])
-        return Visit(site, self.positions, owners, [part.edit.memory for part in self.parts])
+        return Visit(site, self.positions, self._owners, self._memories)
 
 
 Change = Callable[[Tensor, Group], Tensor]
@@ -285,7 +298,7 @@ class BatchStep:
         old = own if residual is None else own + residual[at]
         new = _checked(change(old, group), old)
         hidden[at] = new if residual is None else own + (new - old)
-        self._requests.counts["edited_rows"] += len(at)
+        self._requests.counts["edited_rows"] += len(new)
 
     def _blacken(self, hidden: Tensor, residual: Tensor | None, rows: Rows) -> None:
         own = slice(rows.row, rows.row + rows.tokens)
