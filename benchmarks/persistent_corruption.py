@@ -244,7 +244,7 @@ def read(subject: Subject, question: Question, way: Way, answer: str) -> Read:
     ids = np.array([*prompt.ids, *subject.answer_ids(answer)], dtype=np.int64)
     row = Row(np.arange(len(ids)), ids, way.acting(subject, question, prompt))
     model = subject.engine.model
-    with torch.inference_mode(), installed(model.get_decoder().layers, [row]):
+    with torch.inference_mode(), installed(model, model.get_decoder().layers, [row]):
         logits = model(input_ids=torch.from_numpy(ids)[None]).logits[0].float()
     first = len(prompt.ids)
     expected = torch.from_numpy(ids[first:])

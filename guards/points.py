@@ -7,7 +7,7 @@ will act in; the bound object is what the engine calls in each step.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from guards.case import Case, Match
 from guards.needs import Needs
@@ -36,7 +36,8 @@ class EngineModel:
     """What a guard may know of the model that it acts in.
 
     layers: number of decoder layers.  scale: root mean square of the embedding table, the unit of
-    strengths.  device, dtype: of hidden states.
+    strengths.  device, dtype: of hidden states.  tokens_on_device: whether the runner keeps the
+    tokens there, where ``OnDevice`` edits read them.
     """
 
     layers: int
@@ -44,6 +45,7 @@ class EngineModel:
     vocabulary: Vocabulary
     device: "torch.device"
     dtype: "torch.dtype"
+    tokens_on_device: bool = False
 
 
 class InEngine(Guard):
@@ -188,6 +190,29 @@ class LogitsEdit(Protocol):
 
     def forget(self, key: str) -> None:
         """The request has ended: drop what was kept of it."""
+
+
+class DeviceTokens(NamedTuple):
+    """The tokens of all requests, as a runner keeps them on the device.
+
+    ids: [slots, longest] int32.  prompt_lengths: [slots].  slots: [rows], whose tokens a row of
+    logits follows; below 0: nobody's.  lengths: [rows], how many of them it sees.
+    """
+
+    ids: "Tensor"
+    prompt_lengths: "Tensor"
+    slots: "Tensor"
+    lengths: "Tensor"
+
+
+@runtime_checkable
+class OnDevice(Protocol):
+    """A logits edit that can read tokens where the runner keeps them, so that nothing waits."""
+
+    on_device: bool
+
+    def apply_on_device(self, logits: "Tensor", tokens: DeviceTokens) -> None:
+        """As ``LogitsEdit.apply``, for the rows that are somebody's; no other is written."""
 
 
 class OnLogits(InEngine):

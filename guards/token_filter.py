@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from guards.case import Case, Edit, Match
 from guards.needs import Needs
-from guards.points import EngineModel, History, OnLogits
+from guards.points import DeviceTokens, EngineModel, History, OnLogits
 from guards.tensor_checks import is_number, manifest_of, require
 from guards.text_automaton import BLANK, INSIDE, NAMES, OUTSIDE, State, TextAutomaton, checked
 from guards.vocabulary import Vocabulary
@@ -33,6 +33,8 @@ from models.artifact import Artifact
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from guards.ban_kernel import Tables
 
 NAME = "token_filter"
 CANDIDATES = 32  # likeliest tokens that the soft look-ahead looks at
@@ -504,6 +506,11 @@ class BoundFilter:
         size = model.vocabulary.size
         self._probes = torch.arange(0, size, max(1, size // _PROBES), device=device)
         self._bias: tuple[Tensor, Tensor] | None = None
+        self._tables: Tables | None = None
+        if model.tokens_on_device and not self._approach:
+            from guards import ban_kernel
+
+            self._tables = ban_kernel.Tables.of(artifact, model.vocabulary, device)
         if "bias" in tensors:
             tokens = torch.from_numpy(tensors["bias_tokens"].astype(np.int64)).to(device)
             self._bias = tokens, torch.tensor(tensors["bias"]).to(device)
@@ -519,6 +526,20 @@ class BoundFilter:
         if self._approach:
             self._lower(logits, states)
         self._leave_ends(logits, ends)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the kernel is ready; it has no look-ahead."""
+        return self._tables is not None
+
+    def apply_on_device(self, logits: "Tensor", tokens: DeviceTokens) -> None:
+        """See ``OnDevice``: the same bans, by ``guards.ban_kernel``."""
+        from guards.ban_kernel import launch
+
+        if self._tables is None:
+            raise ValueError("there are no tables on the device")
+        ids, prompt_lengths, slots, lengths = tokens
+        launch(logits, ids, slots, prompt_lengths, lengths, self._tables)
 
     def forget(self, key: str) -> None:
         """Drop what was kept of a request."""

@@ -120,6 +120,16 @@ class ArtifactStore:
             tensors = load_tensors(blob)
         return Artifact(digest, manifest, tensors)
 
+    def size(self, digest: str) -> int:
+        """Bytes of its tensors; 0 where it has none or is not here.  Raises ValueError."""
+        folder = self._folder(digest)
+        for name in (_PLAIN, _SEALED):
+            try:
+                return (folder / name.tensors).stat().st_size
+            except FileNotFoundError:
+                continue
+        return 0
+
     def _kept(self, data: bytes, digest: str, *, sealed: bool) -> bytes:
         return close(data, self._key, digest) if sealed and self._key else data
 

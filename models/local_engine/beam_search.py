@@ -136,9 +136,10 @@ def search(
     """The best answer found, by score for each of its tokens.
 
     The search ends with ``width`` ended answers, of which it is one, or at ``max_tokens``, where
-    what is still being written counts too.  Beams of one length are compared by their sums.  Where all continuations
-    are forbidden, the best beam goes on with its likeliest token, forbidden or not, and the others
-    are dropped: that is how the published code goes on.  Ties go to the lower token ids.
+    what is still being written counts too.  Beams of one length are compared by their sums.  Where
+    all continuations are forbidden, the best beam goes on with its likeliest token, forbidden or
+    not, and the others are dropped: that is how the published code goes on.  Ties go to the lower
+    token ids.
     """
     ended: list[Answer] = []
     beams = [_Beam(Answer((), 0.0), 0, 0)]

@@ -1,7 +1,7 @@
 """Loading an epoch: read, verify and build, on a thread of its own."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 EncoderLoader = Callable[[], Encoder]
 BuildRules = Callable[[Epoch, Encoder, Rules | None], Rules]
+Prepare = Callable[[Iterable[Policy]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,15 @@ class LoadFailed(RuntimeError):
 class Loader:
     """Loads one epoch at a time.  Driven by one thread."""
 
-    def __init__(self, store: Store, load_encoder: EncoderLoader, build: BuildRules) -> None:
+    def __init__(
+        self,
+        store: Store,
+        load_encoder: EncoderLoader,
+        build: BuildRules,
+        prepare: Prepare | None = None,
+    ) -> None:
+        """prepare: called with the policies that come anew, before they are served."""
+        self._prepare = prepare
         self._store = store
         self._load_encoder = load_encoder
         self._build = build
@@ -104,6 +113,9 @@ class Loader:
             encoder = self._encoder = self._encoder or self._load_encoder()
             epoch = self._store.epochs.load(previous.policies if previous else {})
             rules = self._build(epoch, encoder, previous.rules if previous else None)
+            if self._prepare is not None:
+                known = previous.policies if previous else {}
+                self._prepare([p for p in epoch.policies if p.digest not in known])
         except StoreUnavailable:
             raise
         except EncoderUnavailable:

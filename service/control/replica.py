@@ -12,7 +12,7 @@ from service.control.engine_abilities import EngineAbilities
 from service.control.fence import FenceReason, ReplicaFenced
 from service.control.keys import KeyRing
 from service.control.lease import Lease, LeaseWatch, steady
-from service.control.loader import BuildRules, EncoderLoader, Loaded, Loader, LoadFailed
+from service.control.loader import BuildRules, EncoderLoader, Loaded, Loader, LoadFailed, Prepare
 from service.settings import Settings
 from service.store.changes import Changes
 from service.store.database import now_ms
@@ -44,14 +44,19 @@ class Replica:
         keys: KeyRing | None = None,
         build: BuildRules | None = None,
         engine: EngineAbilities | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
-        """engine: what it can do; where it cannot run a policy's guard, nothing is served."""
+        """engine: what it can do; where it cannot run a policy's guard, nothing is served.
+
+        prepare: called with the policies of an epoch that come anew, before they are served.
+        """
         self._engine = engine or EngineAbilities()
         self._said: tuple[Lack, ...] = ()
         self.id = f"rep_{secrets.token_hex(8)}"
         self._store = store
         self._keys = keys
-        self._loader = Loader(store, encoder_loader, build or _builder(settings.example_threshold))
+        build = build or _builder(settings.example_threshold)
+        self._loader = Loader(store, encoder_loader, build, prepare)
         self._lease = Lease(settings.lease_s)
         self._watch = LeaseWatch(store.replicas, settings.lease_s)
         self._loaded: Loaded | None = None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from guards.points import History, LogitsEdit
+from guards.points import DeviceTokens, History, LogitsEdit, OnDevice
 from service.acting import Acting, end_where_nothing_is_left
 from service.engine.rows import Request, Requests, signed_field
 
@@ -23,18 +23,28 @@ class _Shown(NamedTuple):
     row: int
     name: str
     request: Request
-    history: History
+    output: Callable[[], Sequence[int]]
+
+    @property
+    def history(self) -> History:
+        return History(self.name, self.request.ids, self.output())
 
 
 class LogitsEdits:
     """Applies logits edits, batched by artifact.  Nothing here raises.
 
-    map_rows: which row is whose, given V2's context (None under V1).
+    map_rows: which row is whose, given V2's context (None under V1).  tokens: where V2 keeps them.
     """
 
-    def __init__(self, requests: Requests, map_rows: Callable[[Any], Iterable[LogitsRow]]) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        map_rows: Callable[[Any], Iterable[LogitsRow]],
+        tokens: Callable[[Any], DeviceTokens] | None = None,
+    ) -> None:
         self._requests = requests
         self._map = map_rows
+        self._tokens = tokens
         self._ends = sorted(requests.bindings.model.vocabulary.ends)
 
     def concerns(self, extra_args: object) -> bool:
@@ -51,8 +61,10 @@ class LogitsEdits:
             self._requests.count_dark("unmapped")
             self._end(logits, range(len(logits)))
             return
-        for group in _grouped(shown):
-            self._apply(logits, *group)
+        for edit, rows in _grouped(shown):
+            on_device = context is not None and isinstance(edit, OnDevice) and edit.on_device
+            if not (on_device and self._applied_on_device(logits, edit, rows, context)):
+                self._apply(logits, edit, rows)
         dark += [each.row for each in shown if each.request.dark]
         self._end(logits, dark)
 
@@ -63,9 +75,28 @@ class LogitsEdits:
             if request is not None and request.dark:
                 dark.append(each.row)
             elif request is not None and request.logits:
-                history = History(each.request, request.ids, each.output())
-                shown.append(_Shown(each.row, each.request, request, history))
+                shown.append(_Shown(each.row, each.request, request, each.output))
         return shown
+
+    def _applied_on_device(
+        self, logits: Tensor, edit: Any, rows: Sequence[_Shown], context: Any
+    ) -> bool:
+        """Whether it could be; if not, nothing was changed."""
+        live = [each.row for each in rows if not each.request.dark]
+        if self._tokens is None or not live:
+            return not live
+        try:
+            tokens = self._tokens(context)
+            own = torch.full_like(tokens.slots, -1)
+            at = torch.tensor(live, device=own.device)
+            own[at] = tokens.slots[at]
+            edit.apply_on_device(logits, tokens._replace(slots=own))
+        except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
+            self._requests.counts["left_the_device"] += 1
+            return False
+        self._requests.counts["edited_logits"] += len(live)
+        self._requests.counts["edited_on_device"] += len(live)
+        return True
 
     def _apply(self, logits: Tensor, edit: LogitsEdit, rows: Sequence[_Shown]) -> None:
         live = [each for each in rows if not each.request.dark]

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from guards.points import Site
+from guards.points import DeviceTokens, Site
 from service.admission import Refused
 from service.engine.ops import EMBEDDING, NAMES, name_of
 from service.engine.rows import Announced, Rows, signed_field
@@ -366,6 +366,13 @@ def logits_rows(worker: Any, context: Any) -> Iterator[LogitsRow]:
     for row, (slot, position) in enumerate(zip(slots, last, strict=True)):
         name = states.index_to_req_id[slot]
         yield LogitsRow(name, row, partial(_output_v2, states, slot, position + 1))
+
+
+def device_tokens(worker: Any, context: Any) -> DeviceTokens:
+    """Where V2 keeps the tokens that rows of logits follow."""
+    states = worker.model_runner.req_states
+    slots, lengths = context.expanded_idx_mapping, context.pos + 1
+    return DeviceTokens(states.all_token_ids.gpu, states.prompt_len.gpu, slots, lengths)
 
 
 def _output_v1(batch: Any, row: int) -> list[int]:

@@ -57,7 +57,9 @@ class Guarded:
         self.lethe_preloaded = {}
         seams.before_each_forward(self, self._lethe_begin)
         SWITCHBOARD.sampling = LogitsEdits(
-            self.lethe_requests, functools.partial(seams.logits_rows, self)
+            self.lethe_requests,
+            functools.partial(seams.logits_rows, self),
+            functools.partial(seams.device_tokens, self),
         )
 
     def _lethe_bindings(self, model: Any) -> Bindings:
@@ -70,6 +72,7 @@ class Guarded:
             vocabulary=Vocabulary(pieces, ends, size),
             device=worker.device,
             dtype=worker.model_config.dtype,
+            tokens_on_device=worker.use_v2_model_runner,
         )
         capabilities = Capabilities(
             points=seams.points(config, self.lethe_sites),

@@ -18,6 +18,7 @@ from service.gateway.agents import Agents, EngineAgents, RemoteAgents
 from service.gateway.canary import Canary
 from service.gateway.data_plane import DataPlane
 from service.gateway.parameters import Limits
+from service.gateway.preload import Preloader
 from service.gateway.prepare import Preparer
 from service.gateway.readiness import Readiness
 from service.gateway.rewriting import Rewriter
@@ -56,6 +57,7 @@ def create_apps(settings: Settings) -> Apps:
         lambda: Encoder.load(settings.encoder_folder),
         keys=keys,
         engine=abilities,
+        prepare=Preloader(settings.engine_url, settings.engine_key(), settings.artifact_store()),
     )
     renderer = PromptRenderer(settings.model)
     engine = _engine(settings, renderer)

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from models.local_engine import LocalEngine
-from service.admission import CheckedArtifacts, Refused
+from service.acting import Bindings
+from service.admission import Refused
 from service.attestation import NONCE_HEADER, SIGNATURE_HEADER, Receive, Scope, Send, sign_nonce
 from service.local import wire
 from service.local.edits import CAPABILITIES
@@ -28,14 +29,14 @@ class Admin:
         self,
         settings: Settings,
         engine: LocalEngine,
-        artifacts: CheckedArtifacts,
+        bindings: Bindings,
         turns: Turns,
         key: bytes,
         boot_id: str,
     ) -> None:
         self._settings = settings
         self._scale = engine.embedding_rms
-        self._artifacts = artifacts
+        self._bindings = bindings
         self._turns = turns
         self._key = key
         self._boot_id = boot_id
@@ -84,15 +85,16 @@ class Admin:
         if wanted is None:
             await reply(send, 400, wire.error(400, "lethe: artifacts", "BadRequestError"))
             return
-        await asyncio.to_thread(self._open_all, wanted)
-        await reply(send, 202, {})
+        await reply(send, 200, {"ready": await asyncio.to_thread(self._bind_all, wanted)})
 
-    def _open_all(self, wanted: list[list[str]]) -> None:
-        for guard, digest in wanted:
-            try:
-                self._artifacts.get(guard, digest)
-            except Refused:  # asked for ahead of time; the request that needs it will be refused
-                log.warning("an artifact could not be preloaded")
+    def _bind_all(self, wanted: list[list[str]]) -> bool:
+        try:
+            for guard, digest in wanted:
+                self._bindings.get(guard, digest)
+        except Refused:  # asked for ahead of time; the request that needs it will be refused
+            log.warning("an artifact could not be preloaded")
+            return False
+        return True
 
     def _asked_by_gateway(self, scope: Scope) -> bool:
         headers = dict(scope["headers"])

@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> App:
     admission = Admission(engine, renderer, artifacts, bindings, settings, key)
     turns = Turns()
     boot_id = secrets.token_hex(16)
-    admin = Admin(settings, engine, artifacts, turns, key, boot_id)
+    admin = Admin(settings, engine, bindings, turns, key, boot_id)
     return AttestingApp(LocalApp(admission, admin, turns), key, boot_id)
 
 

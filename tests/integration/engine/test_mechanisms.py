@@ -73,7 +73,10 @@ def test_all_mechanisms_in_one_batch_give_the_tokens_of_the_oracle(
     assert guarded.code == 0, guarded.log[-4000:]
     assert guarded.result["preemptions"] > 0
     assert guarded.result["prefix_hits"] > 0
-    assert not [n for n in guarded.result["status"]["counts"] if n.startswith("dark")]
+    counts = guarded.result["status"]["counts"]
+    assert not [name for name in counts if name.startswith("dark")]
+    assert ("edited_on_device" in counts) == ("v2" in mode)
+    assert "left_the_device" not in counts
     wrong: Counter[str] = Counter()
     for round_ in guarded.result["rounds"]:
         for answer, (index, job) in zip(round_, compared(mechanisms, mode), strict=True):

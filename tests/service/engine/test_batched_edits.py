@@ -295,7 +295,7 @@ def banning(store: ArtifactStore, how: str) -> Edit:
 
 def edited(requests: Requests, said: dict[str, list[int]]) -> Any:
     rows = [
-        LogitsRow(name, row, lambda ids=ids: ids) for row, (name, ids) in enumerate(said.items())
+        LogitsRow(name, row, partial(list, ids)) for row, (name, ids) in enumerate(said.items())
     ]
     logits = torch.zeros(len(rows), 12)
     LogitsEdits(requests, partial(_same, rows)).edit(logits, None)

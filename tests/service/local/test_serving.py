@@ -177,7 +177,7 @@ async def test_preloading_opens_what_is_there_and_survives_what_is_not(
     signature = sign_nonce(client.settings.engine_key(), "/lethe/preload", nonce)
     headers = {NONCE_HEADER: nonce, SIGNATURE_HEADER: signature}
     pairs = [["embedding_corruption", noise], ["embedding_corruption", "sha256:" + "0" * 64]]
-    for body, expected in (({"artifacts": pairs}, 202), ({"artifacts": [1]}, 400), ([], 400)):
+    for body, expected in (({"artifacts": pairs}, 200), ({"artifacts": [1]}, 400), ([], 400)):
         response = await client.http.post("/lethe/preload", json=body, headers=headers)
         assert response.status_code == expected
     assert (await client.http.post("/lethe/preload", json={"artifacts": []})).status_code == 404
