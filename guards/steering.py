@@ -7,7 +7,7 @@ GUARD-IT (2026); conditions, Lee et al., "Programming Refusal with Conditional A
 (2025).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -304,37 +304,24 @@ class _Bound:
         came = rows.float()
         for condition in self._looks.get(visit.site.layer, ()):
             condition.look(came, where)
-        turns = self._turns.get(visit.site.layer, ())
-        if bool((where.after > 0).all()) and all(turn.step.condition is None for turn in turns):
-            return self._all_steered(rows, came, turns, where)
-        state, touched = came, None
-        for step, at in turns:
+        state, touched = came, np.zeros(len(where.after), bool)
+        for step, at in self._turns.get(visit.site.layer, ()):
             acts = self._acts(step, where)
+            if not (acts.any() or step.waits):
+                continue
             moved = step.moved(state, where, at)
             if step.condition is not None:
                 # Judged as they came: one step does not decide about the next one.
-                acts = acts & step.condition.holds(came, where, at)
-            state = moved.where(acts[:, None], state)
-            touched = acts if touched is None else touched | acts
-        if touched is None:
+                acts &= step.condition.holds(came, where, at).cpu().numpy()
+            state = moved if acts.all() else moved.where(where.tensor(acts)[:, None], state)
+            touched |= acts
+        if not touched.any():
             return rows
-        return within(state, rows.dtype).where(touched[:, None], rows)
+        changed = within(state, rows.dtype)
+        # Masks cost as much as steering itself, and most visits are steered as a whole.
+        return changed if touched.all() else changed.where(where.tensor(touched)[:, None], rows)
 
-    def _all_steered(
-        self, rows: "Tensor", came: "Tensor", turns: Iterable[_Turn], where: Rows
-    ) -> "Tensor":
-        """The same for rows that are all generated and all steered, or none of them.
-
-        That is every step but a request's first ones, so it is kept free of masks.
-        """
-        if not self.generated or not turns:
-            return rows
-        state = came
-        for step, at in turns:
-            state = step.moved(state, where, at)
-        return within(state, rows.dtype)
-
-    def _acts(self, step: _Step, where: Rows) -> "Tensor":
+    def _acts(self, step: _Step, where: Rows) -> "NDArray[np.bool_]":
         """[n], true for rows in a phase that is steered."""
         acts = np.where(where.after > 0, self.generated, self._prompt)
-        return where.tensor(acts & (where.after >= 0) if step.waits else acts)
+        return acts & (where.after >= 0) if step.waits else acts
