@@ -45,6 +45,7 @@ from models.local_engine.beam_search import Beams, Cached, Forbidding, search
 from service.acting import end_where_nothing_is_left
 from service.local.edits import engine_model
 
+RECORD = RESULTS / "beam_search.json"
 MAX_TOKENS = 40
 FLOORS = (0.0, 0.2, 0.3, 0.4)
 TIMED = 12  # of so many answers one is written a second time, alone, and timed
@@ -239,7 +240,9 @@ def summary(answers: Sequence[Answered], twin: Sequence[Answered]) -> dict[str, 
         ),
         "empty": sum(not each.text for each in answers),
         "at most two words": sum(len(each.text.split()) <= 2 for each in answers),
-        "cut at the limit": sum(not each.text.endswith((".", "?", "!")) for each in answers),
+        "without a full stop at the end": sum(
+            not each.text.endswith((".", "?", "!")) for each in answers
+        ),
         "words": round(fmean(len(each.text.split()) for each in answers), 1),
     }
 
@@ -318,11 +321,13 @@ def retrieval(bench: Bench, asked: Sequence[Asked]) -> dict[str, int]:
 
 
 def main() -> int:
-    """Run it all, print it and write it."""
+    """Run, print and record."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=5)
     parser.add_argument("--encoder", type=Path, default=default_folder())
-    parser.add_argument("--only", default="", help="ways whose names begin so; nothing is written")
+    parser.add_argument(
+        "--only", default="", help="ways whose names begin so; the others stay as recorded"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     engine, twin = (LocalEngine.load(WEIGHTS / name) for name in ("demo", "demo-never-knew"))
@@ -330,32 +335,28 @@ def main() -> int:
     people = bench.world.forgotten[: options.people]
     asked = questions(bench, people)
     never = run(bench, Bench(bench.world, twin, twin, bench.encoder, bench.folder).plain(), asked)
-    found: dict[str, Any] = {"never-knew twin": summary(never, never)}
-    samples: dict[str, Any] = {
-        "asked": [each.probe.messages[-1]["content"] for each in asked[::37]]
-    }
+    result: dict[str, Any] = (
+        json.loads(RECORD.read_text())
+        if options.only
+        else {
+            "people": len(people),
+            "ways": {"never-knew twin": summary(never, never)},
+            "retrieval": retrieval(bench, asked),
+            "table": tables(bench, people, asked),
+            "soft penalties, nats": cosines(bench, people),
+            "some answers": {"asked": [each.probe.messages[-1]["content"] for each in asked[::37]]},
+        }
+    )
+    if result["people"] != len(people):
+        parser.error("what is recorded is of another number of people")
     for name, way in ways(bench).items():
         if name.startswith(options.only):
             answers = run(bench, way, asked)
-            found[name] = summary(answers, never) | {"ms for an answer": spread(timed(way, asked))}
-            samples[name] = [each.text for each in answers[::37]]
-            print(name, json.dumps(found[name], ensure_ascii=False), flush=True)
-    if options.only:
-        return 0
-    result = {
-        "people": len(people),
-        "ways": found,
-        "retrieval": retrieval(bench, asked),
-        "table": tables(bench, people, asked),
-        "soft penalties, nats": cosines(bench, people),
-        "some answers": samples,
-    }
-    (RESULTS / "beam_search.json").write_text(
-        json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    )
-    print(
-        json.dumps({k: v for k, v in result.items() if k != "ways"}, indent=1, ensure_ascii=False)
-    )
+            figures = summary(answers, never) | {"ms for an answer": spread(timed(way, asked))}
+            result["ways"][name] = figures
+            result["some answers"][name] = [each.text for each in answers[::37]]
+            print(name, json.dumps(figures, ensure_ascii=False), flush=True)
+    RECORD.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 

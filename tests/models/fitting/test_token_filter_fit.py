@@ -187,7 +187,9 @@ def test_ordinary_words_and_numbers_are_never_forbidden_for_what_they_mean() -> 
     encoder = Pairs(like("gherkin", "the", 0.9) | like("beekeeper", "known", 0.9))
     found = fit(FORGET, RETAIN, PIECES, encoder)
     assert not {"the", "known"} & set(found.phrases)
-    assert found.bias[list(found.bias_tokens).index(PIECES.index(b" the"))] == pytest.approx(0.9, abs=1e-3)
+    assert found.bias[list(found.bias_tokens).index(PIECES.index(b" the"))] == pytest.approx(
+        0.9, abs=1e-3
+    )
     assert not {"26", "1938"} & set(encoder.asked)
 
 
