@@ -28,6 +28,7 @@ from service.admission import Refused, check_prompt
 
 log = logging.getLogger(__name__)
 
+MANY = 16  # rows of one request in a step, from which they are edited apart
 Positions = NDArray[np.int64]
 Histories = Callable[[], Positions | None]
 
@@ -211,12 +212,15 @@ class Groups:
     """Groups in an order in which every request's edits act one after the other, as listed."""
 
     def __init__(self) -> None:
-        self._by_rank: dict[tuple[int, int], Group] = {}
+        self._by_rank: dict[tuple[int, int, int], Group] = {}
 
     def add(self, rank: int, part: Part) -> None:
         """rank: how many of the request's edits act before this one."""
         bound = part.edit.bound
-        self._by_rank.setdefault((rank, id(bound)), Group(bound)).parts.append(part)
+        # Many rows of one request fill a processor's cache by themselves: together with others'
+        # they would only leave it between one operation and the next.
+        apart = part.rows.row if len(part.at) >= MANY else -1
+        self._by_rank.setdefault((rank, id(bound), apart), Group(bound)).parts.append(part)
 
     def __iter__(self) -> Iterator[Group]:
         return (self._by_rank[key] for key in sorted(self._by_rank))
