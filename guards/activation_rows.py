@@ -1,5 +1,6 @@
 """The rows of a visit to an activation guard: where they stand, what was kept, how they go on."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,6 @@ def within(values: "Tensor", dtype: "torch.dtype") -> "Tensor":
 
     most = torch.finfo(dtype).max
     # Most of the time there is nothing to mend, which one pass tells; a sum can only be too strict.
-    if bool(torch.isfinite(values.sum())) and most >= torch.finfo(values.dtype).max:
+    if math.isfinite(float(values.sum())) and most >= torch.finfo(values.dtype).max:
         return values.to(dtype)
     return values.nan_to_num(nan=0.0, posinf=most, neginf=-most).clamp(-most, most).to(dtype)

@@ -7,7 +7,7 @@ will act in; the bound object is what the engine calls in each step.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from guards.case import Case, Match
 from guards.needs import Needs
@@ -128,13 +128,16 @@ class Visit(NamedTuple):
     """The rows that an activation edit is shown at one site.
 
     positions: [n], absolute.  owners: [n], index into ``memories``, not decreasing; the rows of
-    one owner are in order of position.  memories: one for each request.
+    one owner are in order of position.  memories: one for each request.  scratch: the same dict at
+    all sites of one forward pass for these same rows, for what need not be worked out at each of
+    them; None where there is none.
     """
 
     site: Site
     positions: "NDArray[np.int64]"
     owners: "NDArray[np.int64]"
     memories: Sequence[Memory]
+    scratch: dict[str, Any] | None = None
 
 
 class ActivationEdit(Protocol):

@@ -229,7 +229,9 @@ class _Step:
         self._strength = float(how["strength"])
         self._keep_norm = bool(how.get("keep_norm"))
         read, write = ("read", "write") if how["kind"] == "map" else ("vector", "vector")
-        self._read, self._write = tensor(read), tensor(write)
+        # By layer, and the strength in what is written: a step passes every layer.
+        self._read = tensor(read).unbind()
+        self._write = (self._strength * tensor(write)).unbind()
         moves = {"add": self._added, "ablate": self._ablated, "map": self._mapped}
         self._move = moves[how["kind"]]
         self._key = (index + 1) * 2 * MOST_LAYERS
@@ -249,7 +251,7 @@ class _Step:
 
     def _added(self, state: "Tensor", rows: Rows, at: int) -> "Tensor":
         del rows
-        moved = state + self._strength * self._write[at]
+        moved = state + self._write[at]
         if not self._keep_norm:
             return moved
         lengths = moved.norm(dim=-1, keepdim=True).clamp(min=_TINY)
@@ -258,20 +260,19 @@ class _Step:
 
     def _ablated(self, state: "Tensor", rows: Rows, at: int) -> "Tensor":
         del rows
-        direction = self._write[at]
-        along = (state * direction).sum(-1, keepdim=True)
-        return state - self._strength * along * direction
+        along = (state * self._read[at]).sum(-1, keepdim=True)
+        return state.addcmul(along, self._write[at], value=-1)
 
     def _mapped(self, state: "Tensor", rows: Rows, at: int) -> "Tensor":
         def gate(of: "Tensor") -> "Tensor":
             return (of * self._read[at]).sum(-1)
 
         if not self._from_last:
-            return state + self._strength * gate(state)[:, None] * self._write[at]
+            return state.addcmul(gate(state)[:, None], self._write[at])
         key = self._key + self.layers[at]
         rows.remember(key, state, gate)
         gates = rows.tensor(rows.remembered(key).astype(np.float32))
-        return state + self._strength * gates[:, None] * self._write[at]
+        return state.addcmul(gates[:, None], self._write[at])
 
 
 class _Turn(NamedTuple):
@@ -300,28 +301,67 @@ class _Bound:
 
     def apply(self, rows: "Tensor", visit: Visit) -> "Tensor":
         """Rows that are not steered keep every bit; the others are finite."""
-        where = Rows(visit, rows.device)
-        came = rows.float()
+        plan = self._planned(visit, rows.device)
+        where, came = plan.where, rows.float()
         for condition in self._looks.get(visit.site.layer, ()):
             condition.look(came, where)
-        state, touched = came, np.zeros(len(where.after), bool)
+        state, touched = came, _Acts.none(len(where.after))
         for step, at in self._turns.get(visit.site.layer, ()):
-            acts = self._acts(step, where)
-            if not (acts.any() or step.waits):
+            acts = plan.acts[step.waits]
+            if not (acts.some or step.waits):
                 continue
             moved = step.moved(state, where, at)
             if step.condition is not None:
                 # Judged as they came: one step does not decide about the next one.
-                acts &= step.condition.holds(came, where, at).cpu().numpy()
-            state = moved if acts.all() else moved.where(where.tensor(acts)[:, None], state)
-            touched |= acts
-        if not touched.any():
+                acts = acts.where(step.condition.holds(came, where, at).cpu().numpy())
+            state = moved if acts.all else moved.where(where.tensor(acts.rows)[:, None], state)
+            touched = touched.joined(acts)
+        if not touched.some:
             return rows
         changed = within(state, rows.dtype)
         # Masks cost as much as steering itself, and most visits are steered as a whole.
-        return changed if touched.all() else changed.where(where.tensor(touched)[:, None], rows)
+        return changed if touched.all else changed.where(where.tensor(touched.rows)[:, None], rows)
 
-    def _acts(self, step: _Step, where: Rows) -> "NDArray[np.bool_]":
-        """[n], true for rows in a phase that is steered."""
-        acts = np.where(where.after > 0, self.generated, self._prompt)
-        return acts & (where.after >= 0) if step.waits else acts
+    def _planned(self, visit: Visit, device: "torch.device") -> "_Plan":
+        """Made at the first site of a forward pass, and the same at all others."""
+        if visit.scratch is None:
+            return self._plan(visit, device)
+        if NAME not in visit.scratch:
+            visit.scratch[NAME] = self._plan(visit, device)
+        found: _Plan = visit.scratch[NAME]
+        return found
+
+    def _plan(self, visit: Visit, device: "torch.device") -> "_Plan":
+        where = Rows(visit, device)
+        phase = np.where(where.after > 0, self.generated, self._prompt)
+        behind = phase & (where.after >= 0)
+        return _Plan(where, {False: _Acts.of(phase), True: _Acts.of(behind)})
+
+
+class _Acts(NamedTuple):
+    """Which rows are steered.  rows: [n]."""
+
+    rows: "NDArray[np.bool_]"
+    some: bool
+    all: bool
+
+    @staticmethod
+    def of(rows: "NDArray[np.bool_]") -> "_Acts":
+        return _Acts(rows, bool(rows.any()), bool(rows.all()))
+
+    @staticmethod
+    def none(count: int) -> "_Acts":
+        return _Acts(np.zeros(count, bool), some=False, all=False)
+
+    def where(self, holds: "NDArray[np.bool_]") -> "_Acts":
+        return _Acts.of(self.rows & holds)
+
+    def joined(self, other: "_Acts") -> "_Acts":
+        return other if other.all or not self.some else _Acts.of(self.rows | other.rows)
+
+
+class _Plan(NamedTuple):
+    """acts: by whether a step waits for the last token of the prompt."""
+
+    where: Rows
+    acts: Mapping[bool, _Acts]

@@ -42,6 +42,7 @@ class Shape:
 SHAPES = {
     "tiny": Shape(192, 512, 4, 4, 4, 3_072),  # of the demo model
     "small": Shape(768, 2_048, 12, 12, 12, 32_000),  # 134 million parameters
+    "middle": Shape(1_024, 2_816, 8, 16, 8, 32_000),
     "llama-3-8b": Shape(4_096, 14_336, 32, 32, 8, 128_256, "bfloat16"),
 }
 

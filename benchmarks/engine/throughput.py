@@ -63,12 +63,13 @@ class Bench:
 
     def __init__(self, name: str, folder: Path, runner: str, tokens: int) -> None:
         shape = SHAPES[name]
-        model = made(shape, folder / f"model-{name}")
+        self.model = model = made(shape, folder / f"model-{name}")
         settings = Settings(data_dir=folder / "data", model=model, served_model_name=MODEL)
-        self._key, self._tokens = settings.engine_key(), tokens
+        self._key, self.tokens = settings.engine_key(), tokens
         self._vocabulary = shape.vocabulary
         self._rng = np.random.default_rng(0)
-        self._made = artifacts(shape, model, settings.artifact_store())
+        self.artifacts = settings.artifact_store()
+        self.made = artifacts(shape, model, self.artifacts)
         llm = {
             "model": str(model),
             "max_model_len": 512,
@@ -93,7 +94,7 @@ class Bench:
 
     def pair(self, configuration: str, concurrency: int) -> tuple[float, float, bool]:
         """Tokens a second of stock and of ours, and whether they said the same."""
-        requests = [self._request(configuration) for _ in range(concurrency)]
+        requests = [self.request(configuration) for _ in range(concurrency)]
         plain = [{**request, "field": ""} for request in requests]
         ran = {}
         # Whoever goes first is drawn anew, so that a drift of the machine falls on both.
@@ -101,15 +102,16 @@ class Bench:
         self._rng.shuffle(order)
         for kind in order:
             asked = plain if kind == "stock" else requests
-            ran[kind] = self.engines[kind].ask({"requests": asked, "tokens": self._tokens})
-        total = concurrency * self._tokens
+            ran[kind] = self.engines[kind].ask({"requests": asked, "tokens": self.tokens})
+        total = concurrency * self.tokens
         stock, guarded = (total / ran[kind]["seconds"] for kind in ("stock", "guarded"))
         return stock, guarded, ran["stock"]["ids"] == ran["guarded"]["ids"]
 
-    def _request(self, configuration: str) -> dict[str, Any]:
+    def request(self, configuration: str) -> dict[str, Any]:
+        """A prompt of random ids, signed with that configuration's edits."""
         ids = self._rng.integers(300, self._vocabulary, PROMPT).tolist()
         salt = self._rng.bytes(8).hex()
-        chosen = edits(configuration, self._made, PROMPT)
+        chosen = edits(configuration, self.made, PROMPT)
         return {"ids": ids, "salt": salt, "field": signed(ids, salt, self._key, chosen)}
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ its requests are tried one by one, so that the failure touches only whose it is.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -197,12 +198,16 @@ class Group:
         return np.repeat(np.arange(len(self.parts)), [len(part.at) for part in self.parts])
 
     @cached_property
+    def _scratch(self) -> dict[str, Any]:
+        return {}
+
+    @cached_property
     def _memories(self) -> list[Memory]:
         return [part.edit.memory for part in self.parts]
 
     def visit(self, site: Site) -> Visit:
         """What an activation edit is told."""
-        return Visit(site, self.positions, self._owners, self._memories)
+        return Visit(site, self.positions, self._owners, self._memories, self._scratch)
 
 
 Change = Callable[[Tensor, Group], Tensor]
@@ -301,7 +306,12 @@ class BatchStep:
         own = hidden[at]
         old = own if residual is None else own + residual[at]
         new = _checked(change(old, group), old)
-        hidden[at] = new if residual is None else own + (new - old)
+        if residual is not None:
+            new = own + (new - old)
+        if isinstance(at, slice):
+            own.copy_(new)  # seen in place
+        else:
+            hidden[at] = new
         self._requests.counts["edited_rows"] += len(new)
 
     def _blacken(self, hidden: Tensor, residual: Tensor | None, rows: Rows) -> None:
@@ -343,7 +353,7 @@ def _checked(new: Tensor, old: Tensor) -> Tensor:
         raise Refused("a guard returned rows of another shape")
     # A single NaN would spread over shared cache blocks to other requests.
     # The sum of finite numbers may overflow; only then is each of them looked at.
-    if not (bool(torch.isfinite(new.sum())) or bool(torch.isfinite(new).all())):
+    if not (math.isfinite(float(new.sum())) or bool(torch.isfinite(new).all())):
         raise Refused("a guard returned rows that are not finite")
     return new
 
