@@ -52,7 +52,9 @@ def ran(bench: Any, jobs: list[Any]) -> dict[bool, dict[str, Any]]:
         asked.write_text(json.dumps(job))
         with (bench.root / f"parallel-{guarded}.log").open("w") as log:
             command = [sys.executable, str(HERE / "parallel.py"), str(asked), str(answer)]
-            environment = {**os.environ, **bench.environment}
+            # Without this vLLM wants a NUMA node for each rank.
+            ranks = {"VLLM_CPU_OMP_THREADS_BIND": "0|1" if (os.cpu_count() or 1) > 1 else "0|0"}
+            environment = {**os.environ, **bench.environment, **ranks}
             subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)  # noqa: S603
         found[guarded] = json.loads(answer.read_text())
     return found
