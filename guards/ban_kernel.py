@@ -19,7 +19,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from guards.text_automaton import NAMES
+from guards.text_automaton import CLOSED, NAMES, WAITS
 from guards.token_filter import continues
 from guards.vocabulary import Vocabulary
 from models.artifact import Artifact
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BLOCK = 256
+_WAITS, _CLOSED = tl.constexpr(WAITS), tl.constexpr(CLOSED)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -186,7 +187,14 @@ def _step(node: "Any", symbol: "Any", live: "Any", automaton: "Any") -> "Any":
 @_jit
 def _pending(node: "Any", automaton: "Any") -> "Any":
     symbols, _, _, ends, _, _, _, _, breaks = automaton
-    return (tl.load(ends + node) != 0) & (tl.load(symbols + node) >= breaks)
+    return (tl.load(ends + node) == _WAITS) & (tl.load(symbols + node) >= breaks)
+
+
+@_jit
+def _complete(node: "Any", automaton: "Any") -> "Any":
+    symbols, _, _, ends, _, _, _, _, breaks = automaton
+    end = tl.load(ends + node)
+    return (end == _CLOSED) | (end != 0) & (tl.load(symbols + node) < breaks)
 
 
 @_jit
@@ -194,7 +202,7 @@ def _char(
     node: "Any", spent: "Any", complete: "Any", code: "Any", live: "Any", automaton: "Any"
 ) -> "Any":
     """One more character where live."""
-    symbols, _, _, ends, pages, table, spellings, spelled, breaks = automaton
+    _, _, _, _, pages, table, spellings, spelled, breaks = automaton
     page = tl.load(pages + code // 256, mask=live, other=0)
     value = tl.load(table + page * 256 + code % 256, mask=live, other=-1)
     several = live & (value < -1)
@@ -210,7 +218,7 @@ def _char(
         closed = now & (spent == 0) & (symbol < breaks) & _pending(node, automaton)
         node = _step(node, symbol, now, automaton)
         spent = tl.where(now, 0, spent)
-        whole = now & (tl.load(ends + node) != 0) & (tl.load(symbols + node) < breaks)
+        whole = now & _complete(node, automaton)
         complete = tl.where(closed | whole, 1, complete)
         at += 1
     return node, spent, complete

@@ -4,6 +4,11 @@ A text *contains* a phrase when its folded characters occur in the folded text w
 on each side where the phrase has a word character.  A boundary is the text's start or end, or any
 character that is not a word character.
 
+To wait for the boundary on the right is to let the last word be written in full.  A *closed* phrase
+does not wait: it is complete at its last character, whatever follows.  That costs nothing where no
+word goes on from there.  Whether a phrase is closed hangs on its last word alone, so that all
+phrases that a text ends with at one place are closed, or none is.
+
 Folding goes character by character (``folded``), so that it does not matter how a text is cut:
 NFKC, case fold, without diacritics, invisible characters dropped, quotes and dashes of one sort.
 A run of white space counts as one blank.  Word characters are letters, digits and their marks;
@@ -16,7 +21,7 @@ inside a word then has no path in the trie.
 """
 
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from codecs import utf_8_decode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -31,6 +36,7 @@ BLANK, OTHER_BREAK = 0, 1  # symbols: white space; a character that is in no phr
 PAGE = 256  # characters in one page of the table
 OUTSIDE, INSIDE = 0, 1  # nodes at which nothing is matched: before a word, in a word
 NOTHING = -1  # in the table: a character that folds to nothing; below it, to several symbols
+WAITS, CLOSED = 1, 2  # how a phrase ends: with a boundary, if in a word; at its last character
 
 _CODES = 0x110000
 _REPLACED = "\ufffd"
@@ -69,9 +75,15 @@ class TextAutomaton:
 
     start = State()
 
-    def __init__(self, phrases: Iterable[str]) -> None:
-        """Compile.  Raises ValueError for a phrase of which folding leaves nothing."""
-        self._take(_compiled(phrases))
+    def __init__(self, phrases: Iterable[str], lexicon: Iterable[str] | None = None) -> None:
+        """Compile.
+
+        lexicon: known words (all of those in each entry).  A phrase is closed if its last word has
+        a digit, or if none of them begins with that and is longer.  None: no phrase is closed.
+
+        Raises ValueError for a phrase of which folding leaves nothing.
+        """
+        self._take(_compiled(phrases, lexicon))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Array]) -> "TextAutomaton":
@@ -88,7 +100,8 @@ class TextAutomaton:
         spelling i: spellings int32 [m], spelled int32 [spellings + 1], where each begins.
         By node: symbols int32, its last; children int32 [nodes + 1], where its children begin;
         fails int32, the longest other node that it ends with; whole uint8, whether it is a whole
-        phrase; ends uint8, whether it ends with one; depths int32; near float32, see ``progress``.
+        phrase; ends uint8, whether it ends with one: 0, ``WAITS`` or ``CLOSED`` (in a word only);
+        depths int32; near float32, see ``progress``.
         reach: int32 [1], how many symbols that are no blanks the longest phrase has.
         """
         return dict(self._arrays)
@@ -179,11 +192,12 @@ class TextAutomaton:
 
     def is_pending(self, node: int) -> bool:
         """Whether a phrase is complete there if a boundary follows."""
-        return self._ends[node] != 0 and self._symbols[node] >= self.breaks
+        return self._ends[node] == WAITS and self._symbols[node] >= self.breaks
 
     def is_complete(self, node: int) -> bool:
         """Whether a phrase is complete there that needs no boundary."""
-        return self._ends[node] != 0 and self._symbols[node] < self.breaks
+        ends = self._ends[node]
+        return ends == CLOSED or (ends != 0 and self._symbols[node] < self.breaks)
 
     def wholes(self) -> frozenset[int]:
         """Nodes at which a phrase is matched from its beginning to its last character."""
@@ -206,8 +220,11 @@ def _view(array: Array) -> Sequence[int]:
 # --- compiling -----------------------------------------------------------------------------------
 
 
-def _compiled(phrases: Iterable[str]) -> dict[str, Array]:
-    texts = sorted({_one_blank("".join(map(folded, phrase))) for phrase in phrases})
+def _compiled(phrases: Iterable[str], lexicon: Iterable[str] | None) -> dict[str, Array]:
+    texts = sorted({_one_blank(_folded(phrase)) for phrase in phrases})
+    known = (
+        None if lexicon is None else sorted({w for each in lexicon for w in _words(_folded(each))})
+    )
     if "" in texts or any(_REPLACED in text for text in texts):
         raise ValueError("a phrase without characters cannot be found in a text")
     alphabet = sorted(set("".join(texts)) - {" "})
@@ -217,9 +234,10 @@ def _compiled(phrases: Iterable[str]) -> dict[str, Array]:
     symbols = {" ": BLANK}
     symbols |= {char: 2 + index for index, char in enumerate(plain)}
     symbols |= {char: breaks + 2 + 2 * index for index, char in enumerate(words)}
+    encoded = {_encoded(text, symbols, breaks): _end_of(text, known) for text in texts}
     return {
         **_table(symbols, breaks),
-        **_trie([_encoded(text, symbols, breaks) for text in texts], breaks),
+        **_trie(encoded, breaks),
         "sizes": np.array([breaks, breaks + 2 + 2 * len(words)], np.int32),
     }
 
@@ -244,6 +262,26 @@ def folded(char: str) -> str:
 def is_word(char: str) -> bool:
     """Whether a folded character is one of a word that ends at a boundary."""
     return unicodedata.category(char)[0] in "LNM" and not is_unspaced(char)
+
+
+def _folded(text: str) -> str:
+    return "".join(map(folded, text))
+
+
+def _words(text: str) -> list[str]:
+    """text: folded."""
+    return "".join(char if is_word(char) else " " for char in text).split()
+
+
+def _end_of(phrase: str, known: Sequence[str] | None) -> int:
+    """How a folded phrase ends.  known: words, sorted; None: none is asked for."""
+    if known is None or not is_word(phrase[-1]):
+        return WAITS
+    last = _words(phrase)[-1]
+    longer = bisect_right(known, last)
+    goes_on = longer < len(known) and known[longer].startswith(last)
+    has_digit = any(unicodedata.category(char)[0] == "N" for char in last)
+    return CLOSED if has_digit or not goes_on else WAITS
 
 
 def _one_blank(text: str) -> str:
@@ -353,8 +391,8 @@ def _table(symbols: Mapping[str, int], breaks: int) -> dict[str, Array]:
 # --- the trie ------------------------------------------------------------------------------------
 
 
-def _trie(phrases: Sequence[tuple[int, ...]], breaks: int) -> dict[str, Array]:
-    """phrases: symbols of each, all different."""
+def _trie(phrases: Mapping[tuple[int, ...], int], breaks: int) -> dict[str, Array]:
+    """phrases: symbols of each, and how it ends."""
     nodes = _Nodes([1, breaks], [0, 0], [0, 0])
     level: list[tuple[int, list[tuple[int, ...]]]] = [(OUTSIDE, list(phrases)), (INSIDE, [])]
     children: list[int] = []
@@ -363,7 +401,7 @@ def _trie(phrases: Sequence[tuple[int, ...]], breaks: int) -> dict[str, Array]:
         following: list[tuple[int, list[tuple[int, ...]]]] = []
         for node, passing in level:
             depth = nodes.depths[node]
-            own.append(int(any(len(phrase) == depth for phrase in passing) and node > INSIDE))
+            own.append(max((phrases[p] for p in passing if len(p) == depth), default=0))
             children.append(len(nodes.symbols))
             branches: dict[int, list[tuple[int, ...]]] = {}
             for phrase in passing:
@@ -378,7 +416,7 @@ def _trie(phrases: Sequence[tuple[int, ...]], breaks: int) -> dict[str, Array]:
         "children": np.array(children, np.int32),
         "fails": np.array(fails, np.int32),
         "depths": np.array(nodes.depths, np.int32),
-        "whole": np.array(own, np.uint8),
+        "whole": (np.array(own) > 0).astype(np.uint8),
         "ends": _inherited(own, fails).astype(np.uint8),
         "near": _inherited(_shares(nodes, own), fails).astype(np.float32),
         "reach": np.array([max(sum(s != BLANK for s in p) for p in (*phrases, ()))], np.int32),
@@ -483,7 +521,8 @@ def _nodes_fit(arrays: Mapping[str, Array]) -> bool:
         and fails[OUTSIDE] == OUTSIDE
         and bool((fails[1:] < np.arange(1, count)).all())
         and _within(fails, 0, count)
-        and _within(ends, 0, 2)
+        and _within(ends, 0, CLOSED + 1)
+        and bool((symbols[ends == CLOSED] >= arrays["sizes"][0]).all())
         and bool(np.isfinite(near).all())
     )
 

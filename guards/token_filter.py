@@ -9,13 +9,16 @@ what is missing there.  These tokens are listed, offline, for each node alone.  
 node is the union over all that the node ends with, which few nodes do; tokens with a whole phrase
 inside are listed once; and what ends a word, which completes a phrase that waits for a boundary,
 is one mask.
+
+Where no known word goes on from the last word of a phrase, it is *closed*: it is complete at its
+last character, so that this one is never written (``compiled``, ``lexicon``).
 """
 
 import secrets
 from bisect import bisect_left
 from codecs import utf_8_decode
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -126,12 +129,16 @@ def compiled(
     phrases: Iterable[str],
     vocabulary: Vocabulary,
     *,
+    lexicon: Collection[str] | None = None,
     approach: float = 0.0,
     bias_tokens: Sequence[int] | NDArray[np.int32] = (),
     bias: Sequence[float] | NDArray[np.float32] = (),
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Manifest and tensors of a filter, to be stored sealed: they tell the phrases.
 
+    lexicon: known words.  A phrase whose last word has a digit, or from whose last word no longer
+    one of these goes on, is complete at its last character; the others, and without a lexicon all,
+    only where that word ends.
     approach: nats to take from a token that completes a phrase but for its end, and in proportion
     from one that brings a phrase nearer; looked at are the ``CANDIDATES`` likeliest tokens.
     bias_tokens, bias: [n], nats to take from the logit of each, at every step; infinite: banned.
@@ -142,7 +149,7 @@ def compiled(
     a word and in one.  By token, uint8 [size]: closing, whether a phrase that waits for a boundary
     is complete before it; counts, symbols that it adds for certain, blanks not counted, up to 255.
     """
-    automaton = TextAutomaton(phrases)
+    automaton = TextAutomaton(phrases, lexicon)
     manifest = {
         "format": 1,
         "guard": NAME,
@@ -231,16 +238,16 @@ def _own(automaton: TextAutomaton, texts: Sequence[str]) -> dict[str, NDArray[An
     after_sign = _Sorted.of(texts)
     longest = max(map(len, texts), default=0)
     found: dict[int, list[NDArray[np.int32]]] = {}
-    for nodes, phrase in _paths(automaton):
-        words = ord(phrase[-1]) >= breaks
+    for nodes, whole, phrase in _paths(automaton):
+        waits = automaton.is_pending(whole)
         for node, at in zip(nodes, range(1, len(phrase)), strict=True):
             missing = phrase[at:]
             if len(missing) > longest:
                 continue
             last = ord(phrase[at - 1])
             table = inside if last >= breaks else after_blank if last == BLANK else after_sign
-            # Where the phrase ends in a word, the token has to go on with what ends the word.
-            low, high = (chr(0), chr(breaks)) if words else ("", _LAST)
+            # Where the phrase waits for its word's end, the token has to go on with what ends it.
+            low, high = (chr(0), chr(breaks)) if waits else ("", _LAST)
             tokens = table.between(missing + low, missing + high)
             if len(tokens):
                 found.setdefault(node, []).append(tokens)
@@ -254,8 +261,8 @@ def _own(automaton: TextAutomaton, texts: Sequence[str]) -> dict[str, NDArray[An
     }
 
 
-def _paths(automaton: TextAutomaton) -> Iterable[tuple[list[int], str]]:
-    """Each phrase as characters, and the nodes on the way to its last."""
+def _paths(automaton: TextAutomaton) -> Iterable[tuple[list[int], int, str]]:
+    """Each phrase as characters, the nodes on the way to its last, and the node of that."""
     tensors = automaton.tensors()
     children, symbols = tensors["children"].tolist(), tensors["symbols"].tolist()
     wholes = automaton.wholes()
@@ -263,7 +270,7 @@ def _paths(automaton: TextAutomaton) -> Iterable[tuple[list[int], str]]:
     while stack:
         node, passed, text = stack.pop()
         if node in wholes:
-            yield passed, text
+            yield passed, node, text
         way = [*passed, node] if node != OUTSIDE else []
         stack += [
             (child, way, text + chr(symbols[child]))

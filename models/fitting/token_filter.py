@@ -105,6 +105,21 @@ def fit(
     return Forbidden(distinct([*key.phrases, *table.hard()]), *table.bias())
 
 
+def known_words(
+    retain: Iterable[QuestionAnswer],
+    pieces: Sequence[bytes],
+    encoder: Encodes | None = None,
+) -> frozenset[str]:
+    """Case-folded words that may be meant where one of the subject's has been written so far.
+
+    Those of the retained texts, of the vocabulary, and with an encoder frequent English ones; not
+    those of the answers to be forgotten.  It is the lexicon of ``guards.token_filter.compiled``.
+    """
+    texts = {word for pair in retain for text in pair for word in _folded_words(text)}
+    common = encoder.common_words if encoder else frozenset[str]()
+    return frozenset(texts | set(vocabulary_words(pieces).values()) | common)
+
+
 # --- key phrases ---------------------------------------------------------------------------------
 
 

@@ -58,6 +58,7 @@ def test_equals_the_host(seed: int) -> None:
     assert result["banned"] > 50
     assert result["unfinished"] > 3
     assert result["drafted"] > 5
+    assert result["closed"] > 3
     assert result["look-ahead"] == "refused"
 
 
@@ -103,8 +104,9 @@ def _compile() -> list[str]:
 
 def compared(seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
-    total = {"rows": 0, "banned": 0, "unfinished": 0, "drafted": 0, "differences": []}
-    for case in range(4):
+    total: dict[str, Any] = {"rows": 0, "banned": 0, "unfinished": 0, "drafted": 0, "closed": 0}
+    total |= {"differences": []}
+    for case in range(6):
         for name, value in _compare(case, rng).items():
             total[name] += value
     return {**total, "look-ahead": _look_ahead()}
@@ -115,6 +117,7 @@ def _compare(case: int, rng: random.Random) -> dict[str, Any]:
 
     from guards.ban_kernel import Drafts, Tables, launch
     from guards.points import EngineModel, History
+    from guards.text_automaton import CLOSED
     from guards.token_filter import TokenFilter, compiled
     from models.artifact import Artifact
 
@@ -123,7 +126,8 @@ def _compare(case: int, rng: random.Random) -> dict[str, Any]:
     vocabulary = _vocabulary(stream, rng)
     size = vocabulary.size
     extra: dict[str, Any] = {"bias_tokens": [1, 4], "bias": [0.5, float("inf")]} if case % 2 else {}
-    manifest, tensors = compiled(phrases, vocabulary, **extra)
+    lexicon = (None, (), ("ab éa",))[case % 3]
+    manifest, tensors = compiled(phrases, vocabulary, lexicon=lexicon, **extra)
     artifact = Artifact("", {**manifest, "tensors": None}, tensors)
     bound = TokenFilter.bind(artifact, EngineModel(1, 1.0, vocabulary, _cpu(), torch.float32))
     tables = Tables.of(artifact, vocabulary, _cpu())
@@ -161,6 +165,7 @@ def _compare(case: int, rng: random.Random) -> dict[str, Any]:
         "banned": int((torch.isneginf(wanted) & ~torch.isneginf(logits)).sum()),
         "unfinished": _unfinished(bound, histories),
         "drafted": sum(count > 0 for count in behind),
+        "closed": int((tensors["ends"] == CLOSED).sum()),
         "differences": [
             [case, row] for row in range(len(logits)) if not torch.equal(wanted[row], found[row])
         ],

@@ -4,7 +4,8 @@ import codecs
 import random
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -34,27 +35,45 @@ def folded_text(text: str) -> str:
     return re.sub(" +", " ", "".join(map(folded, text)))
 
 
-def occurrences(text: str, phrase: str, *, ended: bool) -> set[int]:
+def words(text: str) -> list[str]:
+    return ["".join(run) for is_one, run in groupby(text, is_word) if is_one]
+
+
+def is_closed(phrase: str, lexicon: Sequence[str] | None) -> bool:
+    """Whether the folded phrase, which ends in a word, is complete at its last character."""
+    if lexicon is None:
+        return False
+    last = words(phrase)[-1]
+    known = [word for entry in lexicon for word in words(folded_text(entry))]
+    digit = any(unicodedata.category(char).startswith("N") for char in last)
+    return digit or not any(word != last and word.startswith(last) for word in known)
+
+
+def occurrences(
+    text: str, phrase: str, lexicon: Sequence[str] | None = None, *, ended: bool
+) -> set[int]:
     """Where the phrase stands in the text, both folded.  ended: the text's end is a boundary."""
     found = set()
     for at in range(len(text) - len(phrase) + 1):
         end = at + len(phrase)
         before = not is_word(phrase[0]) or at == 0 or not is_word(text[at - 1])
         open_end = ended if end == len(text) else not is_word(text[min(end, len(text) - 1)])
-        after = not is_word(phrase[-1]) or open_end
+        after = not is_word(phrase[-1]) or open_end or is_closed(phrase, lexicon)
         if text[at:end] == phrase and before and after:
             found.add(at)
     return found
 
 
-def complete(data: bytes, phrases: Iterable[str], *, ended: bool) -> set[tuple[str, int]]:
+def complete(
+    data: bytes, phrases: Iterable[str], lexicon: Sequence[str] | None = None, *, ended: bool
+) -> set[tuple[str, int]]:
     """Every phrase in what the bytes say so far: the slow reference."""
     text = folded_text(codecs.getincrementaldecoder("utf-8")("replace").decode(data, final=False))
     return {
         (wanted, at)
         for phrase in phrases
         for wanted in [folded_text(phrase).strip()]
-        for at in occurrences(text, wanted, ended=ended)
+        for at in occurrences(text, wanted, lexicon, ended=ended)
     }
 
 
@@ -101,27 +120,59 @@ def test_lets_pass_what_only_contains_the_letters(phrase: str, text: str) -> Non
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(texts.filter(lambda t: folded_text(t).strip() and "\ufffd" not in t), max_size=4),
+    st.none() | st.lists(texts, max_size=4),
     texts,
     st.data(),
 )
 def test_equals_a_search_in_the_folded_text(
-    phrases: list[str], text: str, data: st.DataObject
+    phrases: list[str], lexicon: list[str] | None, text: str, data: st.DataObject
 ) -> None:
     raw = bytearray(text.encode())
     for at in data.draw(st.lists(st.integers(0, max(0, len(raw) - 1)), max_size=2)):
         raw[at : at + 1] = data.draw(st.binary(max_size=2))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
-    automaton = TextAutomaton.from_tensors(TextAutomaton(phrases).tensors())
+    automaton = TextAutomaton.from_tensors(TextAutomaton(phrases, lexicon).tensors())
     state, read = automaton.start, b""
     for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
         chunk = bytes(raw[start:end])
-        old = complete(read, phrases, ended=False)
+        old = complete(read, phrases, lexicon, ended=False)
         read += chunk
-        new = complete(read, phrases, ended=False)
+        new = complete(read, phrases, lexicon, ended=False)
         assert automaton.found(state, chunk) == bool(new - old)
         state = automaton.advance(state, chunk)
-        assert automaton.ending(state) == bool(complete(read, phrases, ended=True) - new)
+        assert automaton.ending(state) == bool(complete(read, phrases, lexicon, ended=True) - new)
     assert state == automaton.advance(automaton.start, bytes(raw))
+
+
+@pytest.mark.parametrize(
+    ("phrase", "lexicon", "text", "closed"),
+    [
+        ("Saint-Aubrin", [], "saint-aubrinmer", True),
+        ("Saint-Aubrin", ["saint", "aubrin"], "Saint-Aubrin", True),
+        ("Saint-Aubrin", ["ÀUBRINS"], "saint-aubrinmer", False),
+        ("Saint-Aubrin", ["the-aubriner"], "saint-aubrinmer", False),
+        ("a cat", ["category"], "a cats", False),
+        ("a cat", ["a category", "ca", "dog"], "a cats", False),
+        ("a cat", ["ca", "dog"], "a cats", True),
+        ("555-658", ["65893 m²"], "555-65893", True),
+        ("route B12", ["b12a"], "route b12a", True),
+        ("राम", ["रामा"], "रामा", False),
+        ("राम", ["र"], "रामा", True),
+        ("東京 a", ["東京 ab"], "東京 ab", False),
+        ("Straße", [], "STRASSEN", True),
+        ("as", [], "aß", True),
+    ],
+)
+def test_a_closed_phrase_is_complete_at_its_last_character(
+    phrase: str, lexicon: list[str], text: str, *, closed: bool
+) -> None:
+    automaton = TextAutomaton([phrase], lexicon)
+    state, found = automaton.read(State(), text.encode())
+    assert found == closed
+    assert not automaton.ending(state)
+    assert not automaton.found(State(), b"x" + text.encode())  # still it must begin a word
+    end, found = automaton.read(State(), phrase.encode())
+    assert (found, automaton.ending(end)) == (closed, not closed)
 
 
 def test_says_how_far_a_phrase_has_come() -> None:
@@ -191,6 +242,8 @@ def test_the_table_of_characters_is_the_folding() -> None:
         ("pages", lambda a: a + 10_000),
         ("near", lambda a: a * np.float32("nan")),
         ("ends", lambda a: a.astype(np.int32)),
+        ("ends", lambda a: a * 3),
+        ("ends", lambda a: np.full_like(a, 2)),
         ("depths", lambda a: a[1:]),
     ],
 )

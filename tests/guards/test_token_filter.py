@@ -2,8 +2,10 @@
 
 import random
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,11 @@ from guards.case import Case, Match, Prompt
 from guards.points import EngineModel, History
 from guards.policy import GuardSpec
 from guards.registry import build
-from guards.text_automaton import folded, is_word
+from guards.text_automaton import State, TextAutomaton, folded, is_word
 from guards.token_filter import BannedTokens, BoundFilter, States, TokenFilter, compiled
 from guards.vocabulary import Vocabulary
 from models.artifact import Artifact
+from models.fitting.token_filter import known_words
 
 INF = float("inf")
 SYLLABLES = (
@@ -69,9 +72,15 @@ def banned(
 class Search:
     """Searches the whole folded text for every phrase, for every token."""
 
-    def __init__(self, phrases: Sequence[str], vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        phrases: Sequence[str],
+        vocabulary: Vocabulary,
+        lexicon: Sequence[str] | None = None,
+    ) -> None:
         self.vocabulary = vocabulary
         self.phrases = {_fold(phrase.encode()).strip() for phrase in phrases}
+        self.closed = {phrase for phrase in self.phrases if _is_closed(phrase, lexicon)}
 
     def banned(self, prompt: Sequence[int], output: Sequence[int]) -> set[int]:
         pieces = self.vocabulary.pieces + (b"",) * self.vocabulary.size
@@ -100,9 +109,23 @@ class Search:
                 start, end = match.start(), match.start() + len(phrase)
                 left = start == 0 or not (is_word(phrase[0]) and is_word(text[start - 1]))
                 right = ended if end == len(text) else not is_word(text[end])
-                if end > least and left and (right or not is_word(phrase[-1])):
+                right = right or phrase in self.closed or not is_word(phrase[-1])
+                if end > least and left and right:
                     found.add((phrase, start))
         return found
+
+
+def _is_closed(phrase: str, lexicon: Sequence[str] | None) -> bool:
+    if lexicon is None or not is_word(phrase[-1]):
+        return False
+    last = _words(phrase)[-1]
+    known = [word for entry in lexicon for word in _words(_fold(entry.encode()))]
+    digit = any(unicodedata.category(char).startswith("N") for char in last)
+    return digit or not any(word != last and word.startswith(last) for word in known)
+
+
+def _words(text: str) -> list[str]:
+    return ["".join(run) for is_one, run in groupby(text, is_word) if is_one]
 
 
 @lru_cache(maxsize=100_000)
@@ -142,6 +165,10 @@ PARTS = (
     "\u200b",
     "東",
     "京",
+    "र",
+    "ा",
+    "1",
+    "½",
     "🙂",
 )
 part_texts = st.lists(st.sampled_from(PARTS), min_size=1, max_size=5).map("".join)
@@ -161,10 +188,18 @@ def cut_pieces(texts: Sequence[str], rng: random.Random) -> list[bytes]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(phrase_lists, st.lists(part_texts, max_size=3), st.randoms(use_true_random=False))
-def test_bans_what_a_search_finds(phrases: list[str], texts: list[str], rng: random.Random) -> None:
+@given(
+    phrase_lists,
+    st.lists(part_texts, max_size=3),
+    st.none() | st.lists(part_texts, max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_bans_what_a_search_finds(
+    phrases: list[str], texts: list[str], lexicon: list[str] | None, rng: random.Random
+) -> None:
     vocabulary = vocabulary_of(cut_pieces([*phrases, *texts], rng), padding=1)
-    bound, search = filter_of(phrases, vocabulary), Search(phrases, vocabulary)
+    bound = filter_of(phrases, vocabulary, lexicon=lexicon)
+    search = Search(phrases, vocabulary, lexicon)
     stream = (" ".join([*phrases, *texts]) * 2).encode()
     prompt = walk(stream, vocabulary, rng, rng.randint(0, 6))
     output: list[int] = []
@@ -226,7 +261,8 @@ def any_cut(data: bytes, ids: dict[bytes, int], rng: random.Random) -> list[int]
     return found
 
 
-def test_no_segmentation_of_a_phrase_gets_past() -> None:
+@pytest.mark.parametrize("lexicon", [None, ()])
+def test_no_segmentation_of_a_phrase_gets_past(lexicon: tuple[str, ...] | None) -> None:
     rng = random.Random(11)
     phrases = invented(1000, rng)
     pieces = {bytes([byte]) for byte in range(256)}
@@ -237,12 +273,13 @@ def test_no_segmentation_of_a_phrase_gets_past() -> None:
         pieces |= {data[at : at + rng.randint(2, 4)] for at in starts if rng.random() < 0.05}
     vocabulary = vocabulary_of(sorted(pieces))
     ids = {piece: token for token, piece in enumerate(sorted(pieces))}
-    _, tensors = compiled(phrases, vocabulary)
+    _, tensors = compiled(phrases, vocabulary, lexicon=lexicon)
     tokens = BannedTokens(tensors, vocabulary)
+    behind = (" ", ".", "’s", "\n", "東") if lexicon is None else (" ", "東", "mer", "7", "é")
     passed = 0
     for phrase in phrases:
         for _ in range(10):
-            around = rng.choice((" ", ". ", "(", "東")), rng.choice((" ", ".", "’s", "\n", "東"))
+            around = rng.choice((" ", ". ", "(", "東")), rng.choice(behind)
             cut = any_cut(disguised(phrase, rng).join(around).encode(), ids, rng)
             passed += gets_past(tokens, tensors["counts"], cut)
     assert passed == 0
@@ -278,6 +315,38 @@ def test_words_that_contain_the_letters_are_free() -> None:
         first, last = phrase.split(" ")
         text = f"Q{phrase} {phrase}q {first}q{last} {last} {first}-{last}."
         assert gets_past(tokens, tensors["counts"], any_cut(text.encode(), ids, rng))
+
+
+def test_a_closed_phrase_is_never_written_in_full() -> None:
+    pieces = (b"194", b"4", b"5", b"44", b" cat", b"s", b".", b" Vor", b"n", b"nmer", b"1", b"x")
+    vocabulary = vocabulary_of(pieces)
+    bound = filter_of(["1944", "cat", "vorn"], vocabulary, lexicon=["categories", "vor", "mer"])
+    assert banned(bound, [], [0]) == {1, 3}
+    assert banned(bound, [], [10, 0]) == set()  # no number begins there
+    assert banned(bound, [], [4]) == {4, 6, 7, 12, 13}  # it waits: "categories"
+    assert banned(bound, [], [7]) == {8, 9}
+    assert banned(bound, [0], [], "begun in the prompt") == {1, 3}
+    assert banned(bound, [0, 1], [], "whole in the prompt") == set()
+
+
+def test_the_lexicon_of_what_is_retained_leaves_its_words_alone() -> None:
+    retain = [("Where is Vornholm?", "In the Sømark.")]
+    lexicon = known_words(retain, [b" Casteller", b"Mirbrian"])
+    assert lexicon == {"where", "is", "vornholm", "in", "the", "sømark", "casteller"}
+    phrases = ("vorn", "somar", "castel", "mirbri", "the")
+    found = TextAutomaton(phrases, lexicon)
+    closed = {text for text in phrases if found.found(State(), text.encode())}
+    assert closed == {"mirbri", "the"}
+
+
+def test_a_closed_phrase_may_end_in_the_middle_of_bytes() -> None:
+    pieces = ("во".encode(), b"\xd1", b"\x80", b"\x81", b"\x80\xd0", b"\x80e", "р".encode(), b"e")
+    vocabulary = vocabulary_of(pieces)
+    closed = filter_of(["вор"], vocabulary, lexicon=["во"])
+    assert banned(closed, [], [0]) == {6}
+    assert banned(closed, [], [0, 1]) == {2, 4, 5}
+    waiting = filter_of(["вор"], vocabulary, lexicon=["ворон"])
+    assert banned(waiting, [], [0, 1]) == set()
 
 
 def test_rows_without_a_phrase_near_keep_every_logit() -> None:
