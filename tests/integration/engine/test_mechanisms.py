@@ -37,15 +37,7 @@ def oracle(bench: Any, mechanisms: Any) -> list[Any]:
     for index, job in enumerate(mechanisms):
         acting = interventions(job.edits, bindings, len(job.ids), key=str(index))
         seen: list[Any] = []
-
-        def recorded(
-            row: Any, prompt: Any, output: Any, acting: Any = acting, seen: Any = seen
-        ) -> None:
-            seen.append(row.clone().log_softmax(-1))
-            if acting.logits is not None:
-                acting.logits(row, prompt, output)
-
-        hooks = Interventions(acting.embedding, acting.activations, recorded)
+        hooks = Interventions(acting.embedding, acting.activations, _recorder(acting.logits, seen))
         tokens = list(engine.generate(job.ids, sampling, hooks))
         found.append((tokens, [float(row[t]) for row, t in zip(seen, tokens, strict=True)]))
     return found
