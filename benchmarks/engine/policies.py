@@ -17,19 +17,20 @@ from models.vocabulary import read_tokenizer
 
 MODEL = "bench"
 PHRASES = 10_000
-CONFIGURATIONS = ("no policy", "corruption", "steering", "token filter", "all")
+TOGETHER = ("corruption", "steering", "token filter")
+CONFIGURATIONS = ("no policy", *TOGETHER, "all", "steering everywhere")
 
 
 def artifacts(shape: Shape, model: Path, store: ArtifactStore) -> dict[str, tuple[str, str]]:
     """Guard and digest of each artifact, stored: by the name of the configuration."""
-    corruption = store.put(embedding_corruption.manifest("rand_noise", 5.0))
-    steering = store.put(*_steering(shape))
     vocabulary = Vocabulary(*read_tokenizer(model, shape.vocabulary), shape.vocabulary)
+    corruption = embedding_corruption.manifest("rand_noise", 5.0)
     filtered = store.put(*token_filter.compiled(phrases(), vocabulary), sealed=True)
     return {
-        "corruption": ("embedding_corruption", corruption),
-        "steering": ("steering", steering),
+        "corruption": ("embedding_corruption", store.put(corruption)),
+        "steering": ("steering", store.put(*_mapped(shape))),
         "token filter": ("token_filter", filtered),
+        "steering everywhere": ("steering", store.put(*_everywhere(shape))),
     }
 
 
@@ -39,28 +40,41 @@ def phrases() -> list[str]:
     return [f"{one} {other}" for one, other in zip(first, last, strict=True)]
 
 
-def _steering(shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A direction added and another ablated in every layer, in prompt and answer."""
-    rng = np.random.default_rng(0)
+def _mapped(shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A null-space map in as large a share of the layers as AlphaSteer steers: 10 of 32."""
+    layers = list(range(shape.layers // 4, shape.layers // 4 + round(shape.layers * 10 / 32)))
+    how = {"kind": "map", "layers": layers, "strength": 0.5, "input": "position", "condition": None}
+    tensors = {"0.read": _units(shape, len(layers), 0), "0.write": _units(shape, len(layers), 1)}
+    return _manifest(how), tensors
+
+
+def _everywhere(shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A direction added and another ablated in every layer: more than any paper does."""
     layers = list(range(shape.layers))
-
-    def unit() -> Any:
-        drawn = rng.standard_normal((shape.layers, shape.hidden)).astype(np.float32)
-        return drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
-
     common = {"layers": layers, "strength": 0.5, "condition": None}
-    steps = [{"kind": "add", "keep_norm": False, **common}, {"kind": "ablate", **common}]
-    manifest = {"format": 1, "guard": "steering", "prompt": True, "generated": True, "steps": steps}
-    return manifest, {"0.vector": unit(), "1.vector": unit()}
+    steps = ({"kind": "add", "keep_norm": False, **common}, {"kind": "ablate", **common})
+    tensors = {f"{i}.vector": _units(shape, len(layers), i) for i in range(2)}
+    return _manifest(*steps), tensors
+
+
+def _manifest(*steps: dict[str, Any]) -> dict[str, Any]:
+    """In prompt and answer."""
+    common = {"format": 1, "guard": "steering", "prompt": True, "generated": True}
+    return {**common, "steps": list(steps)}
+
+
+def _units(shape: Shape, count: int, seed: int) -> Any:
+    drawn = np.random.default_rng(seed).standard_normal((count, shape.hidden)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
 
 
 def edits(configuration: str, made: dict[str, tuple[str, str]], length: int) -> tuple[Edit, ...]:
     """What a request of that configuration is to carry."""
-    named = [configuration] if configuration in made else list(made)
-    spans = {"corruption": (Span(8, 16),), "steering": (Span(8, length),), "token filter": ()}
     if configuration == "no policy":
         return ()
-    return tuple(Edit(*made[name], spans[name]) for name in named)
+    spans = {"embedding_corruption": (Span(8, 16),), "steering": (Span(8, length),)}
+    named = TOGETHER if configuration == "all" else (configuration,)
+    return tuple(Edit(*made[name], spans.get(made[name][0], ())) for name in named)
 
 
 def signed(ids: Sequence[int], salt: str, key: bytes, chosen: tuple[Edit, ...]) -> str:

@@ -23,6 +23,7 @@ from service.settings import Settings
 RESULTS = Path(__file__).parents[1] / "results"
 PROMPT, CONCURRENCY = 96, (1, 8, 32)
 BARS = {"no policy": 0.98, "corruption": 0.95, "steering": 0.95, "token filter": 0.95, "all": 0.9}
+"""What we aim for.  Steering everywhere has none: it shows what steering a layer costs."""
 
 
 class Engine:
@@ -148,7 +149,7 @@ def _row(
         "ratio": round(statistics.median(ratios), 3),
         "least": round(ratios[0], 3),
         "most": round(ratios[-1], 3),
-        "bar": BARS[configuration],
+        "aim": BARS.get(configuration),
     }
     if configuration == "no policy":
         row["same ids as stock"] = all(same for _, _, same in pairs)
