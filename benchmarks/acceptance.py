@@ -7,7 +7,6 @@ and a readable summary beside it.
 
 import asyncio
 import json
-import socket
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from benchmarks.endpoint import CHAT, COMPLETIONS, WAYS, ask, ask_all, quantile
 from benchmarks.stock_vllm import stock_vllm
 from models.demo.corpus import Probe, held_out_probes, near_miss_probes
 from models.demo.world import Person, World, make_world, plain
+from service.cli.processes import free_port
 from service.cli.stack import bootstrap_key, engine_running, gateway_running
 from service.settings import Settings
 
@@ -219,13 +219,6 @@ def _same(ours: Sequence[str], theirs: Sequence[str]) -> float:
 def _shown(probe: Probe, answer: str) -> dict[str, str]:
     asked = probe.messages[-1]["content"]
     return {"family": probe.family, "asked": asked, "lethe": answer}
-
-
-def free_port() -> int:
-    """A port that nothing listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """Starting a program of ours as a child, waiting for it, and ending it with all it began."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -82,7 +83,13 @@ def _tail(log: Path, lines: int = 25) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nobody listens on now, and that no system hands out to a client meanwhile."""
+    while True:
+        # Linux, macOS and Windows take a client's own port from 32,768 upwards.
+        port = random.randrange(20_000, 32_768)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from service.attestation import (
     proven_boot_id,
     sign_nonce,
 )
+from service.cli.processes import free_port
 from service.engine.launch import engine_command, engine_environment
 from service.settings import Settings
 
@@ -43,9 +43,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(bench: Any) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = Settings(
         data_dir=bench.root / "data",
         model=bench.model,

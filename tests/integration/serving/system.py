@@ -1,12 +1,12 @@
 """A running gateway, and clients with its keys."""
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 from openai import OpenAI
 
+from service.cli.processes import free_port
 from service.cli.stack import bootstrap_key
 from service.settings import Settings
 
@@ -53,12 +53,6 @@ class Serving:
     def revoke(self, request_id: str) -> None:
         answer = self.admin.delete(f"/v1/forget_requests/{request_id}")
         assert answer.is_success, answer.text
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def fresh_settings(folder: Path) -> Settings:

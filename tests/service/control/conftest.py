@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import httpx
 import pytest
 
 from guards.policy import GuardSpec, Policy
+from service.cli.processes import free_port
 from service.settings import Settings
 from service.store.forget_requests import NewForgetRequest
 from service.store.store import Store, open_store
@@ -74,7 +74,7 @@ class Plane:
 
     def begin(self) -> None:
         """Run it."""
-        self.port = _free_port()
+        self.port = free_port()
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         with _one_birth_at_a_time:
@@ -155,12 +155,6 @@ def _wait_until(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
