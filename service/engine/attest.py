@@ -17,7 +17,7 @@ from service.attestation import (
     sign_nonce,
 )
 from service.engine import vllm_0_32 as seams
-from service.engine.plugin import installed_version
+from service.engine.plugin import giving_way, installed_version
 from service.settings import Settings
 
 STATUS = "/lethe/status"
@@ -95,7 +95,8 @@ class Door:
 def _prepare_here(wanted: list[list[str]]) -> bool:
     for guard, digest in wanted:
         try:
-            seams.prepare_here(guard, digest)
+            with giving_way():
+                seams.prepare_here(guard, digest)
         except (ValueError, TypeError):  # the request that needs it will be refused
             return False
     return True

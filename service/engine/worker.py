@@ -19,7 +19,7 @@ from service.admission import CheckedArtifacts
 from service.engine import vllm_0_32 as seams
 from service.engine.adapters import spare_rows_without_adapter
 from service.engine.ops import SWITCHBOARD, define
-from service.engine.plugin import check_version, fingerprint, installed_version
+from service.engine.plugin import check_version, fingerprint, giving_way, installed_version
 from service.engine.rows import EverythingDark, Requests, Rows
 from service.engine.sampling import LogitsEdits
 from service.engine.selftest import NotEffective, prove_effect
@@ -152,7 +152,8 @@ def _bind_all(
 ) -> None:
     for guard, digest in wanted:
         try:
-            bindings.get(guard, digest)
+            with giving_way():
+                bindings.get(guard, digest)
         except ValueError:
             log.warning("an artifact could not be preloaded")
         finally:
