@@ -29,6 +29,12 @@ def guard_class(kind: str) -> type[Guard]:
     return found
 
 
+def import_all() -> None:
+    """Import every guard now: an import holds the interpreter, and streams would wait for it."""
+    for kind in GUARDS:
+        guard_class(kind)
+
+
 def build(spec: GuardSpec) -> Guard:
     """The guard that a policy asks for.  Raises KeyError or TypeError where there is none."""
     factory: Any = guard_class(spec.kind)

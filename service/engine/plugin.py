@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from guards.adapter_routing import NAME, chosen
+from guards.registry import import_all
 from service.admission import CheckedArtifacts, Refused, admit
 from service.engine.adapters import Adapters
 from service.settings import Settings
@@ -31,6 +32,7 @@ def register() -> None:
     check_version()
     from service.engine.vllm_0_32 import install_admission
 
+    import_all()
     settings = Settings()
     key = settings.engine_key()
     artifacts = CheckedArtifacts(settings.artifact_store())

@@ -12,6 +12,7 @@ from typing import Any
 
 from guards.needs import Capabilities
 from guards.points import EngineModel
+from guards.registry import import_all
 from guards.vocabulary import Vocabulary
 from models.vocabulary import read_tokenizer
 from service.acting import Bindings
@@ -51,6 +52,7 @@ class Guarded:
         model = worker.model_runner.get_model()
         settings = Settings()
         define()
+        import_all()
         self.lethe_sites = seams.swap_layers(model)
         self.lethe_artifacts = CheckedArtifacts(settings.artifact_store())
         self.lethe_requests = Requests(settings.engine_key(), self._lethe_bindings(model))
