@@ -103,11 +103,11 @@ def _prepare_here(wanted: list[list[str]]) -> bool:
 
 
 async def _prepared_there(engine: Any, wanted: list[list[str]]) -> bool:
-    """Whether all workers are done with it in time."""
+    """Whether all workers have bound all of it in time."""
     for _ in range(_PRELOAD_POLLS):
-        done = await engine.collective_rpc("lethe_preload", args=(wanted,))
-        if all(count >= len(wanted) for count in done):
-            return True
+        workers = await engine.collective_rpc("lethe_preload", args=(wanted,))
+        if all(done >= len(wanted) for done, _ in workers):
+            return all(bound == len(wanted) for _, bound in workers)
         await asyncio.sleep(_PRELOAD_PAUSE_S)
     return False
 

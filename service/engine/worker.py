@@ -33,7 +33,7 @@ class Guarded:
     """Mixed in before a vLLM worker.  Attributes begin with ``lethe_``."""
 
     lethe_scheduled: Any = None
-    lethe_preloaded: dict[tuple[str, str], bool]
+    lethe_preloaded: dict[tuple[str, str], bool | None]  # None: under way
 
     def __init__(self, vllm_config: Any, *args: Any, **kwargs: Any) -> None:
         check_version()
@@ -120,24 +120,25 @@ class Guarded:
             "counts": {name: int(n) for name, n in self.lethe_requests.counts.items()},
         }
 
-    def lethe_preload(self, wanted: list[list[str]]) -> int:
+    def lethe_preload(self, wanted: list[list[str]]) -> list[int]:
         """Bind artifacts, given as [guard, digest], ahead of their first use.
 
         In a thread of its own: this is called in the engine's loop, where streams would wait.
-        Returns how many are done with: to be asked again until all are.
+        Returns how many are done with, and how many of them could be bound: to be asked again
+        until all are done with.
         """
-        done = self.lethe_preloaded
+        bound = self.lethe_preloaded
         pairs = [(guard, digest) for guard, digest in wanted]
-        begun = [pair for pair in pairs if pair not in done]
-        done.update(dict.fromkeys(begun, False))
+        begun = [pair for pair in pairs if pair not in bound]
+        bound.update(dict.fromkeys(begun))
         if begun:
             bindings = self.lethe_requests.bindings
-            Thread(target=_bind_all, args=(bindings, begun, done), daemon=True).start()
-        ready = [pair for pair in pairs if done[pair]]
-        if len(ready) == len(pairs):
-            for pair in ready:
-                done.pop(pair, None)
-        return len(ready)
+            Thread(target=_bind_all, args=(bindings, begun, bound), daemon=True).start()
+        done = [bound[pair] for pair in pairs if bound[pair] is not None]
+        if len(done) == len(pairs):
+            for pair in pairs:
+                bound.pop(pair, None)
+        return [len(done), sum(map(bool, done))]
 
     def _lethe_begin(self, map_batch: Callable[[], Iterator[Rows]]) -> None:
         if self.lethe_scheduled is None:
@@ -150,16 +151,19 @@ class Guarded:
 
 
 def _bind_all(
-    bindings: Bindings, wanted: list[tuple[str, str]], done: dict[tuple[str, str], bool]
+    bindings: Bindings,
+    wanted: list[tuple[str, str]],
+    bound: dict[tuple[str, str], bool | None],
 ) -> None:
     for guard, digest in wanted:
         try:
             with giving_way():
                 bindings.get(guard, digest)
-        except ValueError:
+        except Exception:  # noqa: BLE001 - said to who asks; the request that needs it goes dark
             log.warning("an artifact could not be preloaded")
-        finally:
-            done[guard, digest] = True
+            bound[guard, digest] = False
+        else:
+            bound[guard, digest] = True
 
 
 @functools.cache

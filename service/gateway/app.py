@@ -57,7 +57,12 @@ def create_apps(settings: Settings) -> Apps:
         lambda: Encoder.load(settings.encoder_folder),
         keys=keys,
         engine=abilities,
-        prepare=Preloader(settings.engine_url, settings.engine_key(), settings.artifact_store()),
+        prepare=Preloader(
+            settings.engine_url,
+            settings.engine_key(),
+            settings.artifact_store(),
+            wait_s=settings.lease_s / 2,
+        ),
     )
     renderer = PromptRenderer(settings.model)
     engine = _engine(settings, renderer)

@@ -1,5 +1,6 @@
 """The door around vLLM's API, on a fake application."""
 
+import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -21,13 +22,15 @@ from service.engine import attest
 from service.settings import Settings
 
 asked: list[tuple[str, Any]] = []
+bound = 1  # how many artifacts the workers can bind
 
 
 class Engine:
     async def collective_rpc(self, method: str, args: tuple[Any, ...] = ()) -> list[Any]:
         asked.append((method, args))
         # It is done with what it was asked to preload when it is asked again.
-        return [len(asked) - 1] if method == "lethe_preload" else [{"rank": 0}]
+        count = len(asked) - 1
+        return [[count, min(count, bound)]] if method == "lethe_preload" else [{"rank": 0}]
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -116,15 +119,17 @@ async def test_a_malformed_preload_reaches_no_worker(
     assert asked == []
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", ["", "here", "there"])
 async def test_a_preload_is_answered_when_all_are_done(
-    key: bytes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+    key: bytes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "bound", 0 if fails == "there" else 1)
+
     opened: list[tuple[str, str]] = []
 
     def prepare(guard: str, digest: str) -> None:
         opened.append((guard, digest))
-        if fails:
+        if fails == "here":
             raise ValueError
 
     monkeypatch.setattr("service.engine.vllm_0_32.prepare_here", prepare)

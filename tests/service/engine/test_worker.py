@@ -1,5 +1,6 @@
 """The guarded worker and its self-test, around a small torch model in place of vLLM's."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,3 +243,15 @@ def test_compiled_the_operator_still_acts(worker: Worker) -> None:
     assert SWITCHBOARD.calls["embedding"] == before + 1
     assert plain.any()
     assert not worker.dark.any()  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_bound_ahead_is_said(worker: Worker) -> None:
+    wanted = [["embedding_corruption", "sha256:" + "0" * 64], ["no such guard", "x"]]
+    done: list[int] = []
+    for _ in range(200):
+        done = worker.lethe_preload(wanted)
+        if done[0] == len(wanted):
+            break
+        time.sleep(0.02)
+    assert done == [2, 0]
+    assert not worker.lethe_preloaded

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_heavy_artifacts_of_guards_in_the_engine_are_asked_for_once(
         policy("a", here, GuardSpec("embedding_corruption", {"artifact": light})),
         policy("b", here, GuardSpec("refusal", {"text": "no"}), GuardSpec("text_filter")),
     ]
-    Preloader(engine_url, KEY, store)(policies)
+    Preloader(engine_url, KEY, store, 5.0)(policies)
     assert asked == [(True, [["token_filter", heavy]])]
 
 
@@ -80,7 +81,7 @@ def test_many_are_asked_for_in_parts_and_what_is_not_ready_is_said(
         for _ in range(MOST_AT_ONCE + 1)
     ]
     with caplog.at_level(logging.WARNING):
-        Preloader(engine_url, KEY, store)([policy("a", *specs)])
+        Preloader(engine_url, KEY, store, 5.0)([policy("a", *specs)])
     assert [len(wanted) for _, wanted in asked] == [MOST_AT_ONCE, 1]
     assert "preload_incomplete" in caplog.text
 
@@ -90,5 +91,18 @@ def test_without_an_engine_the_epoch_is_served_all_the_same(
 ) -> None:
     spec = GuardSpec("steering", {"artifact": artifact(store, 10_000)})
     with caplog.at_level(logging.WARNING):
-        Preloader("http://127.0.0.1:9", KEY, store)([policy("a", spec)])
+        Preloader("http://127.0.0.1:9", KEY, store, 5.0)([policy("a", spec)])
     assert "preload_failed kind=ConnectError" in caplog.text
+
+
+def test_an_engine_that_hangs_does_not_hold_the_epoch_up(
+    store: ArtifactStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = GuardSpec("steering", {"artifact": artifact(store, 10_000)})
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        with caplog.at_level(logging.WARNING):
+            Preloader(url, KEY, store, 0.2)([policy("a", spec)])
+    assert "preload_failed kind=ReadTimeout" in caplog.text
