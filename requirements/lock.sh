@@ -19,5 +19,5 @@ compile() { # compile FILE ARGUMENTS...
 
 compile gateway.txt --extra gateway --override "$here/gateway-overrides.txt"
 compile engine-cuda.txt --extra engine-cuda
-compile all-cpu.txt --extra gateway --extra engine-cpu --extra local --extra dev \
+compile all-cpu.txt --extra gateway --extra engine-cpu --extra local --extra evals --extra dev \
     --override "$here/overrides.txt" "${source[@]}"

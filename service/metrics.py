@@ -18,7 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-DARK_REASONS = ("failed", "refused", "rows", "unmapped")
+DARK_REASONS = ("failed", "refused", "rows", "unguarded", "unmapped")
 _DARK = "lethe_engine_dark_total"
 
 Stage = Literal["authenticate", "read", "render", "decide", "upstream", "reply"]

@@ -66,13 +66,18 @@ class Request:
 
     dark: it could not be verified, or one of its edits failed.  All of its rows are zeroed from
     then on, and its answer ends, so that nothing of the prompt can come out; no other request
-    notices.  edits: in the order in which they act.
+    notices.  edits: in the order in which they act.  sampled: its logits came by at least once.
     """
 
     field: object = None
     ids: Sequence[int] = ()
     edits: tuple[Acting, ...] = ()
     dark: bool = False
+    sampled: bool = False
+
+    def unguarded(self, rows: Rows) -> bool:
+        """Whether it has said something although its logits never came by to be edited."""
+        return bool(self.logits) and rows.position >= len(self.ids) and not self.sampled
 
     def __post_init__(self) -> None:
         self.embedding = tuple(e for e in self.edits if issubclass(e.bound.guard, OnEmbedding))
@@ -127,6 +132,8 @@ class Requests:
         step = BatchStep(self)
         for rows in batch:
             request = self._running.get(rows.request)
+            if request is not None and not request.dark and request.unguarded(rows):
+                self.darken(request, "unguarded")
             if request is None or request.dark:
                 step.dark.append(rows)
             elif request.edits:
@@ -138,11 +145,11 @@ class Requests:
         self.counts[f"dark_{reason}"] += 1
         log.error("a request went dark: %s", reason)
 
-    def darken(self, request: Request) -> None:
-        """One of its edits failed."""
+    def darken(self, request: Request, reason: str = "failed") -> None:
+        """One of its edits failed, or was never asked."""
         if not request.dark:
             request.dark = True
-            self.count_dark("failed")
+            self.count_dark(reason)
 
     def _prepared(self, new: Announced) -> Request:
         # No look at the expiry: that was due at admission, and a request may wait long in a queue.

@@ -75,6 +75,7 @@ class LogitsEdits:
             if request is not None and request.dark:
                 dark.append(each.row)
             elif request is not None and request.logits:
+                request.sampled = True
                 shown.append(_Shown(each.row, each.request, request, each.output))
         return shown
 

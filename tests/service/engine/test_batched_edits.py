@@ -352,3 +352,23 @@ def test_an_ended_request_is_forgotten_by_its_edits(store: ArtifactStore) -> Non
     requests.remove(["a"])
     bound: Any = requests.bindings.get(edit.guard, edit.artifact).logits
     assert bound.forgotten == ["a"]
+
+
+def test_what_was_said_without_its_logits_edited_goes_dark(store: ArtifactStore) -> None:
+    """As where the sampler never calls the processor: that must not look like nothing to ban."""
+    requests = requests_of(store)
+    for name in ("guarded", "unguarded"):
+        add(requests, name, 2, banning(store, "last"))
+    edited(requests, {"guarded": []})
+    hidden = torch.ones(2, HIDDEN)
+    requests.step([Rows("guarded", 0, 1, 2), Rows("unguarded", 1, 1, 2)]).embed(hidden)
+    assert [bool(row.any()) for row in hidden] == [True, False]
+    assert requests.counts["dark_unguarded"] == 1
+
+
+def test_a_prompt_in_chunks_is_not_taken_for_an_answer(store: ArtifactStore) -> None:
+    requests = requests_of(store)
+    add(requests, "a", 4, banning(store, "last"))
+    hidden = torch.ones(2, HIDDEN)
+    requests.step([Rows("a", 0, 2, 2)]).embed(hidden)
+    assert bool(hidden.all())

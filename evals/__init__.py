@@ -1,0 +1,1 @@
+"""Evaluation: datasets, attacks and scorers over running endpoints."""
