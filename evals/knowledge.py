@@ -1,5 +1,9 @@
 """What a model was trained on and is to forget: facts, passages and choices, by split."""
 
+from collections.abc import Mapping
+
+from pydantic import Field
+
 from evals.probe import Frozen
 
 
@@ -63,9 +67,9 @@ class Knowledge(Frozen):
     """
 
     source: str
-    subjects: dict[str, Subject] = {}
+    subjects: Mapping[str, Subject] = Field(default_factory=dict)
     forgotten: tuple[str, ...] = ()
-    splits: dict[str, Split] = {}
+    splits: Mapping[str, Split] = Field(default_factory=dict)
 
     def split(self, name: str) -> Split:
         """The named split; an empty one where there is none."""
