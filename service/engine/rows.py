@@ -232,10 +232,25 @@ class Groups:
         # Many rows of one request fill a processor's cache by themselves: together with others'
         # they would only leave it between one operation and the next.
         apart = part.rows.row if len(part.at) >= MANY else -1
-        self._by_rank.setdefault((rank, id(bound), apart), Group(bound)).parts.append(part)
+        key = (rank, id(bound), apart)
+        if key not in self._by_rank:
+            self._by_rank[key] = Group(bound)
+        self._by_rank[key].parts.append(part)
 
     def __iter__(self) -> Iterator[Group]:
         return (self._by_rank[key] for key in sorted(self._by_rank))
+
+    @cached_property
+    def by_site(self) -> dict[Site, list[Group]]:
+        """Those that act within the model, when nothing is to be added any more.
+
+        A group is one and the same at all of its sites, so that what it works out is so once.
+        """
+        found: dict[Site, list[Group]] = {}
+        for group in self:
+            for site in group.bound.activation.sites if group.bound.activation else ():
+                found.setdefault(site, []).append(group)
+        return found
 
 
 class BatchStep:
@@ -245,7 +260,7 @@ class BatchStep:
         self.dark: list[Rows] = []
         self._requests = requests
         self._embedding = Groups()
-        self._sites: dict[Site, Groups] = {}
+        self._activation = Groups()
         self._scale = requests.bindings.model.scale
 
     def include(self, rows: Rows, request: Request) -> None:
@@ -255,9 +270,8 @@ class BatchStep:
                 if part := _part(rows, request, edit):
                     self._embedding.add(rank, part)
             for rank, edit in enumerate(request.activation):
-                if (part := _part(rows, request, edit)) and edit.bound.activation:
-                    for site in edit.bound.activation.sites:
-                        self._sites.setdefault(site, Groups()).add(rank, part)
+                if part := _part(rows, request, edit):
+                    self._activation.add(rank, part)
         except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
             self._requests.darken(request)
             self.dark.append(rows)
@@ -279,7 +293,7 @@ class BatchStep:
 
     def act(self, hidden: Tensor, residual: Tensor | None, site: Site) -> None:
         """Likewise, at a site within the model."""
-        groups = self._sites.get(site)
+        groups = self._activation.by_site.get(site)
         if groups is None:
             return
 
