@@ -12,7 +12,6 @@ Importing this module imports Triton.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -20,7 +19,6 @@ import triton
 import triton.language as tl
 
 from guards.text_automaton import CLOSED, NAMES, WAITS
-from guards.token_filter import continues
 from guards.vocabulary import Vocabulary
 from models.artifact import Artifact
 
@@ -73,18 +71,15 @@ class Tables:
             raise ValueError("made for another vocabulary")
         if artifact.manifest["approach"]:
             raise ValueError("the look-ahead is not for this kernel")
-        pieces = vocabulary.pieces + (b"",) * (vocabulary.size - len(vocabulary.pieces))
-        strays = [token for token, piece in enumerate(pieces) if continues(piece)]
-        stray = np.zeros(vocabulary.size, np.uint8)
-        stray[strays] = 1
+        strays = np.flatnonzero(vocabulary.strays)
         none = {"bias_tokens": np.zeros(0, np.int32), "bias": np.zeros(0, np.float32)}
         arrays = {
             **none,
             **artifact.tensors,
-            "pieces": np.frombuffer(b"".join(pieces), np.uint8),
-            "starts": np.array([0, *accumulate(map(len, pieces))], np.int32),
-            "stray": stray,
-            "strays": np.array(strays, np.int32),
+            "pieces": np.frombuffer(b"".join(vocabulary.padded), np.uint8),
+            "starts": vocabulary.starts,
+            "stray": vocabulary.strays.astype(np.uint8),
+            "strays": strays.astype(np.int32),
             "stops": np.array(sorted(vocabulary.ends), np.int32),
         }
         kept = {
@@ -97,7 +92,7 @@ class Tables:
             int(artifact.tensors["sizes"][0]),
             int(artifact.tensors["reach"][0]),
             vocabulary.size,
-            max((len(pieces[token]) for token in strays), default=0),
+            int(np.diff(vocabulary.starts)[strays].max(initial=0)),
         )
 
     def count(self, name: str) -> int:

@@ -20,7 +20,6 @@ from codecs import utf_8_decode
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ from guards.needs import Needs
 from guards.points import DeviceTokens, EngineModel, History, OnLogits
 from guards.tensor_checks import is_number, manifest_of, require
 from guards.text_automaton import BLANK, INSIDE, NAMES, OUTSIDE, State, TextAutomaton, checked
-from guards.vocabulary import Vocabulary
+from guards.vocabulary import Led, Vocabulary
 from models.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -289,28 +288,24 @@ class Banned(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Tokens that begin with bytes which may continue a character: with these, ``lead``.
+    """Tokens that may continue a character, as one artifact sees them.
 
-    rests: what each has after them.  longer: those that have anything.  inner, inner_inside: those
-    with a phrase in that, before a word and in one.
+    longer: those that have anything after it.  inner, inner_inside: those with a phrase in that,
+    before a word and in one.
     """
 
-    lead: bytes
-    tokens: Tokens
-    rests: tuple[bytes, ...]
+    led: Led
     longer: Tokens
     inner: Tokens
     inner_inside: Tokens
 
     @staticmethod
-    def of(lead: bytes, tokens: Tokens, rests: tuple[bytes, ...], found: TextAutomaton) -> "_Group":
+    def of(led: Led, found: TextAutomaton) -> "_Group":
         def where(holds: Callable[[bytes], bool]) -> Tokens:
-            return tokens[np.array([holds(rest) for rest in rests], np.bool_)]
+            return led.tokens[np.array([holds(rest) for rest in led.rests], np.bool_)]
 
         return _Group(
-            lead,
-            tokens,
-            rests,
+            led,
             where(bool),
             where(lambda rest: found.found(State(OUTSIDE), rest)),
             where(lambda rest: found.found(State(INSIDE), rest)),
@@ -322,16 +317,14 @@ class BannedTokens:
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], vocabulary: Vocabulary) -> None:
         self.automaton = TextAutomaton.from_tensors(tensors)
-        self.pieces = vocabulary.pieces + (b"",) * (vocabulary.size - len(vocabulary.pieces))
+        self.pieces = vocabulary.padded
         self.closing: NDArray[np.bool_] = tensors["closing"].astype(np.bool_)
         self._own_starts: Any = tensors["own_starts"]
         self._own_tokens: NDArray[np.int32] = tensors["own_tokens"]
         self._inner = tensors["inner"].astype(np.int64)
         self._inner_inside = tensors["inner_inside"].astype(np.int64)
-        self._groups = _groups(self.pieces, self.automaton)
-        self._strays = np.zeros(vocabulary.size, np.bool_)
-        for group in self._groups:
-            self._strays[group.tokens] = True
+        self._groups = tuple(_Group.of(led, self.automaton) for led in vocabulary.led)
+        self._strays = vocabulary.strays
         self._kept: OrderedDict[State, Banned] = OrderedDict()
         self._held = 0
 
@@ -375,40 +368,15 @@ class BannedTokens:
 
     def _of_group(self, group: _Group, state: State) -> Tokens:
         automaton = self.automaton
-        after, complete = automaton.read(state, group.lead)
+        after, complete = automaton.read(state, group.led.lead)
         if complete:
-            return group.tokens
+            return group.led.tokens
         if after.rest:  # what follows makes a boundary of it
             return group.longer if automaton.ending(after) else group.inner
         if after.node in (OUTSIDE, INSIDE):
             return group.inner if after.node == OUTSIDE else group.inner_inside
-        held = [automaton.found(after, rest) for rest in group.rests]
-        return group.tokens[np.array(held, np.bool_)]
-
-
-def _groups(pieces: Sequence[bytes], automaton: TextAutomaton) -> tuple[_Group, ...]:
-    led = sorted((_lead(piece), token) for token, piece in enumerate(pieces) if _lead(piece))
-    groups = ((lead, [token for _, token in each]) for lead, each in groupby(led, lambda x: x[0]))
-    return tuple(
-        _Group.of(
-            lead,
-            np.array(tokens),
-            tuple(pieces[token][len(lead) :] for token in tokens),
-            automaton,
-        )
-        for lead, tokens in groups
-    )
-
-
-def continues(piece: bytes) -> bool:
-    """Whether its first byte can only continue a character."""
-    return bool(piece) and 0x80 <= piece[0] < 0xC0
-
-
-def _lead(piece: bytes) -> bytes:
-    """The bytes at its beginning that can only continue a character."""
-    length = next((i for i, byte in enumerate(piece) if not 0x80 <= byte < 0xC0), len(piece))
-    return piece[:length]
+        held = [automaton.found(after, rest) for rest in group.led.rests]
+        return group.led.tokens[np.array(held, np.bool_)]
 
 
 @dataclass(slots=True)

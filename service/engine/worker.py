@@ -67,11 +67,12 @@ class Guarded:
     def _lethe_bindings(self, model: Any) -> Bindings:
         worker: Any = self
         config, size = worker.vllm_config, worker.model_config.get_vocab_size()
-        pieces, ends = read_tokenizer(Path(worker.model_config.tokenizer), size)
+        vocabulary = Vocabulary(*read_tokenizer(Path(worker.model_config.tokenizer), size), size)
+        vocabulary.prepare()  # or the first load would, beside streams
         engine_model = EngineModel(
             layers=sum(site.startswith("layer:") for site in self.lethe_sites),
             scale=seams.embedding_scale(model, size, worker.device),
-            vocabulary=Vocabulary(pieces, ends, size),
+            vocabulary=vocabulary,
             device=worker.device,
             dtype=worker.model_config.dtype,
             tokens_on_device=worker.use_v2_model_runner,
