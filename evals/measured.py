@@ -9,10 +9,12 @@ from evals.probe import Answered, Probe
 class Measured(Protocol):
     """Something that answers probes.
 
-    name: how it is called in results.  versions: what a reader needs to have the same again.
+    versions: what a reader needs to have the same again.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How it is called in results."""
 
     def versions(self) -> Mapping[str, str]:
         """Of model, engine and whatever else answers."""

@@ -1,8 +1,13 @@
 """The `lethe` command: wires the sub-commands together."""
 
+from importlib.metadata import entry_points
+
 import typer
 
 from service.cli import api_keys, ask, demo, forget, guards
+
+FURTHER_COMMANDS = "lethe.commands"
+"""Entry-point group: each names a `typer.Typer` that becomes the sub-command of its name."""
 
 app = typer.Typer(
     help="Make a served model forget, without touching a weight.",
@@ -22,4 +27,11 @@ app.add_typer(guards.app, name="guards")
 
 def main() -> None:
     """Entry point of the console script."""
+    add_further_commands()
     app()
+
+
+def add_further_commands() -> None:
+    """Add what installed packages bring; packages above this one cannot be imported here."""
+    for found in entry_points(group=FURTHER_COMMANDS):
+        app.add_typer(found.load(), name=found.name)
