@@ -23,8 +23,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +33,8 @@ import numpy as np
 import torch
 from scipy.stats import ks_2samp
 
+from evals.datasets.aliases import aliases_in
+from evals.datasets.tofu import ROWS_OF_AN_AUTHOR
 from guards.alias_follower import alias_tensors
 from guards.case import Case, Edit, Match, Prompt, Span
 from guards.embedding_corruption import EmbeddingCorruption, Function, manifest
@@ -52,13 +53,9 @@ from service.gateway.prepare import to_prompt
 from service.local.edits import bindings_of, interventions
 
 RESULTS = Path(__file__).parent / "results" / "persistent_corruption.json"
-ROWS_OF_AN_AUTHOR = 20
 STEERED_LAYERS = (1, 2)  # counted from 0, of 4
 FITTED_ROWS = 50
 LONGEST_ANSWER = 200
-_WORD = r"[A-Z][\w’'-]*\w"
-_NAME = re.compile(rf"{_WORD}(?: {_WORD})+")
-_ASKING = {"Are", "Can", "Could", "Did", "Do", "Does", "Has", "How", "Is", "The", "Was", "Were"}
 
 
 class Question(NamedTuple):
@@ -103,23 +100,6 @@ def questions_of(file: Path, count: int) -> list[Question]:
             for row in block
         ]
     return found
-
-
-def aliases_in(questions: Sequence[str]) -> tuple[str, ...]:
-    """The name that most of the questions contain, and its longer words."""
-    counts = Counter(name for text in questions for name in {*names_in(text)})
-    (name, _), *_ = counts.most_common(1)
-    return (name, *(word for word in name.split() if len(word) >= 3))
-
-
-def names_in(text: str) -> Iterator[str]:
-    """Runs of two or more capitalised words, without a question's first word or a possessive."""
-    for found in _NAME.finditer(text):
-        words = re.sub(r"['’]s?$", "", found.group()).split()
-        while words and words[0] in _ASKING:
-            words.pop(0)
-        if len(words) > 1:
-            yield " ".join(words)
 
 
 def spans_of(aliases: Sequence[str], text: str) -> tuple[Span, ...]:
