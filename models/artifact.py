@@ -23,7 +23,7 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from models.sealed import SealBroken, close, unseal
+from models.sealed import Seal, SealBroken
 
 Json = Any
 
@@ -75,7 +75,7 @@ class ArtifactStore:
 
     def __init__(self, root: Path, key: bytes | None = None) -> None:
         self.root = root
-        self._key = key
+        self._seal = Seal(key) if key else None
 
     def put(
         self,
@@ -89,7 +89,7 @@ class ArtifactStore:
         sealed: encrypt it.  Raises ValueError where there is no key, or nothing random (``blind``,
         64 hex digits) in the manifest.
         """
-        if sealed and (self._key is None or len(str(manifest.get("blind", ""))) < 64):
+        if sealed and (self._seal is None or len(str(manifest.get("blind", ""))) < 64):
             raise ValueError("a sealed artifact needs the store's key and a blind of 32 bytes")
         blob = save_tensors(dict(tensors)) if tensors else None
         body = canonical_json({**manifest, "tensors": digest_of(blob) if blob else None})
@@ -131,14 +131,16 @@ class ArtifactStore:
         return 0
 
     def _kept(self, data: bytes, digest: str, *, sealed: bool) -> bytes:
-        return close(data, self._key, digest) if sealed and self._key else data
+        return self._seal.close(data, digest) if sealed and self._seal else data
 
     def _read(self, path: Path, digest: str, *, sealed: bool) -> bytes:
         data = _read(path, digest)
         if not sealed:
             return data
+        if self._seal is None:
+            raise ArtifactCorrupt(digest)
         try:
-            return unseal(data, self._key or b"", digest)
+            return self._seal.unseal(data, digest)
         except SealBroken as error:
             raise ArtifactCorrupt(digest) from error
 
