@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from evals.contestants import Typed
     from evals.knowledge import Knowledge
+    from evals.registry import Weights
     from evals.results import Results
     from evals.run import Run
 
@@ -78,10 +79,16 @@ def run(
         NamedUrls, typer.Option(help="NAME=URL to compare with, as the stock model.")
     ] = None,
     never_knew: Annotated[
-        str, typer.Option(help="NAME=URL (or a method) that never saw what is forgotten.")
+        str, typer.Option(help="NAME=URL that never saw what is to be forgotten.")
     ] = "",
     method: Annotated[
         list[str] | None, typer.Option(help="NAME[,NAME]: start a stack that forgets so.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder of the model to put methods on; default: demo's.")
+    ] = None,
+    never_knew_weights: Annotated[
+        Path | None, typer.Option(help="Folder of the same without what is to be forgotten.")
     ] = None,
     data: Annotated[str, typer.Option(help="demo, tofu:FOLDER, jsonl:FILE or hub:NAME.")] = "demo",
     rows: Annotated[
@@ -107,17 +114,18 @@ def run(
 ) -> None:
     """Put suites to endpoints; the same command takes up a run that was stopped.
 
-    A value without NAME= is for the only --endpoint.
+    A value without NAME= is for the only --endpoint.  --compare and --never-knew take a method's
+    name, too.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     with _told(out):
         from evals.contestants import Typed
 
         typed = Typed(
-            endpoints=endpoint or (),
+            endpoints=[*(endpoint or ()), *_split(method or ())],
             compared=compare or (),
             never_knew=never_knew,
-            methods=[name for names in method or () for name in names.split(",")],
+            weights=_weights(weights, never_knew_weights),
             models=model or (),
             keys=key or (),
             admin_urls=admin_url or (),
@@ -142,7 +150,8 @@ def _run(
     from evals.runner import ask_of, execute
 
     knowledge = _loaded(data, rows, seed)
-    contestants = typed.contestants(lambda: knowledge, out, concurrency)
+    contestants = typed.contestants(knowledge, out, concurrency)
+    weights = typed.weights
     asked = ask_of({name: suite(name) for name in names}, knowledge, seed)
     run = Run(
         suites=tuple(names),
@@ -150,6 +159,7 @@ def _run(
         knowledge=digest_of(knowledge),
         rows=rows,
         seed=seed,
+        weights=(str(weights.knows), str(weights.never_knew)) if weights else None,
         parties=tuple(each.party for each in contestants),
     )
     run = run.model_copy(update={"command": command_of(run, out, concurrency)})
@@ -168,6 +178,8 @@ def command_of(run: "Run", out: Path, concurrency: int) -> str:
         words += [option, party.method or f"{party.name}={party.url}"]
         words += ["--model", f"{party.name}={party.model}"] if party.model else []
         words += ["--admin-url", f"{party.name}={party.admin_url}"] if party.admin_url else []
+    if run.weights:
+        words += ["--weights", run.weights[0], "--never-knew-weights", run.weights[1]]
     words += ["--data", run.source]
     words += ["--rows", str(run.rows)] if run.rows is not None else []
     words += ["--seed", str(run.seed), "--concurrency", str(concurrency), "--out", str(out)]
@@ -205,6 +217,21 @@ def _names(suites: str) -> list[str]:
         if name not in SUITES:
             raise UnknownName(f"there is no suite {name!r}; there are: {', '.join(SUITES)}")
     return names
+
+
+def _split(methods: Sequence[str]) -> list[str]:
+    return [name for names in methods for name in names.split(",")]
+
+
+def _weights(knows: Path | None, never_knew: Path | None) -> "Weights | None":
+    from evals.contestants import NotUnderstood
+    from evals.registry import Weights
+
+    if knows and never_knew:
+        return Weights(knows, never_knew)
+    if knows or never_knew:
+        raise NotUnderstood("--weights and --never-knew-weights go together")
+    return None
 
 
 def _loaded(data: str, rows: int | None, seed: int) -> "Knowledge":

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 from evals.endpoint import Endpoint, list_models
 from evals.knowledge import Knowledge
-from evals.measured import Measured
-from evals.registry import method_running
+from evals.registry import Weights, is_method, method_running
 from evals.run import Party, Role
 from evals.runner import Contestant
 from service.cli.connection import ClientSettings
@@ -30,23 +29,21 @@ class NotUnderstood(ValueError):
 class Typed:
     """The options that say who is measured, as typed.
 
-    endpoints, compared, never_knew: ``NAME=URL``; never_knew may be a method's name.  methods:
-    names.  models, keys, admin_urls, admin_keys: ``NAME=VALUE``, or a value alone, which is for the
-    only one of ``endpoints``: a key is shown to nobody it was not given for.
+    endpoints, compared, never_knew: ``NAME=URL``, or a method's name.  weights: what methods are
+    put on.  models, keys, admin_urls, admin_keys: ``NAME=VALUE``, or a value alone, which is for
+    the only URL of ``endpoints``: a key is shown to nobody it was not given for.
     """
 
     endpoints: Sequence[str] = ()
     compared: Sequence[str] = ()
     never_knew: str = ""
-    methods: Sequence[str] = ()
+    weights: Weights | None = None
     models: Sequence[str] = ()
     keys: Sequence[str] = ()
     admin_urls: Sequence[str] = ()
     admin_keys: Sequence[str] = ()
 
-    def contestants(
-        self, knowledge: Callable[[], Knowledge], folder: Path, concurrency: int
-    ) -> list[Contestant]:
+    def contestants(self, knowledge: Knowledge, folder: Path, concurrency: int) -> list[Contestant]:
         """In the order of the report.  Raises NotUnderstood, and Unreachable.
 
         folder: in which started methods keep their files.
@@ -57,7 +54,8 @@ class Typed:
             if url:
                 found.append(access.endpoint(name, url, role, concurrency))
             else:
-                opened = _opening(name, knowledge, folder)
+                args = (name, knowledge, self.weights, folder / ".stacks", concurrency)
+                opened = partial(method_running, *args)
                 found.append(Contestant(Party(name=name, role=role, method=name), opened))
         if not any(each.party.role == "examined" for each in found):
             raise NotUnderstood("nobody is examined: give --endpoint NAME=URL or --method NAME")
@@ -65,14 +63,12 @@ class Typed:
 
     def _parties(self) -> list[tuple[str, str, Role]]:
         """Name, URL (empty for a method) and role."""
-        parties: list[tuple[str, str, Role]] = []
-        parties += [(*_named_url(text), "examined") for text in self.endpoints]
-        parties += [(_checked(name), "", "examined") for name in self.methods]
-        parties += [(*_named_url(text), "compared") for text in self.compared]
-        if self.never_knew:
-            is_url = "=" in self.never_knew
-            name, url = _named_url(self.never_knew) if is_url else (_checked(self.never_knew), "")
-            parties.append((name, url, "never knew"))
+        typed: list[tuple[str, Role]] = [(text, "examined") for text in self.endpoints]
+        typed += [(text, "compared") for text in self.compared]
+        typed += [(self.never_knew, "never knew")] if self.never_knew else []
+        parties: list[tuple[str, str, Role]] = [
+            (*_name_and_url(text), role) for text, role in typed
+        ]
         names = [name for name, _, _ in parties]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise NotUnderstood(f"two have one name: {', '.join(twice)}")
@@ -136,12 +132,6 @@ class _OwnGateway:
         return _OwnGateway(held["data"], held["admin"], settings.admin_url)
 
 
-def _opening(
-    name: str, knowledge: Callable[[], Knowledge], folder: Path
-) -> Callable[[], AbstractContextManager[Measured]]:
-    return lambda: method_running(name, knowledge(), folder / ".stacks" / name)
-
-
 def _first_model(name: str, url: str, key: str) -> str:
     listed = list_models(name, url, key)
     if not listed:
@@ -150,11 +140,16 @@ def _first_model(name: str, url: str, key: str) -> str:
     return first
 
 
-def _named_url(text: str) -> tuple[str, str]:
+def _name_and_url(text: str) -> tuple[str, str]:
+    """The URL is empty for a method."""
     name, separator, url = text.partition("=")
-    if not separator:
-        raise NotUnderstood(f"{text!r} is not NAME=URL")
-    return _checked(name), _plain_url(url)
+    if not _NAME.fullmatch(name):
+        raise NotUnderstood(f"{name!r} is no name: letters, digits, '.', '_' and '-'")
+    if separator:
+        return name, _plain_url(url)
+    if not is_method(name):
+        raise NotUnderstood(f"{name!r} is neither NAME=URL nor a method")
+    return name, ""
 
 
 def _plain_url(url: str) -> str:
@@ -164,12 +159,6 @@ def _plain_url(url: str) -> str:
     if parts.username or parts.password or parts.query:
         raise NotUnderstood(f"the URL at {parts.hostname} holds a secret: give it with --key")
     return f"{url.rstrip('/')}/v1" if parts.path in ("", "/") else url.rstrip("/")
-
-
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise NotUnderstood(f"{name!r} is no name: letters, digits, '.', '_' and '-'")
-    return name
 
 
 def _by_name(

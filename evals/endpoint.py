@@ -35,6 +35,7 @@ class Endpoint:
 
     base_url: up to and with ``/v1``.  admin_url, admin_key: of a gateway's admin plane; without
     them nothing is read, and ``Answered.readings`` are empty.  concurrency: probes at a time.
+    facts: what else belongs to its versions.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Endpoint:
     admin_url: str | None = None
     admin_key: str | None = field(default=None, repr=False)
     concurrency: int = 4
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def versions(self) -> Mapping[str, str]:
         """The model as the endpoint lists it, the SDK's version and what the admin plane says.
@@ -55,7 +57,7 @@ class Endpoint:
             known = ", ".join(listed) or "none"
             raise Unreachable(f"{self.name} does not serve {self.model!r}; it serves: {known}")
         told = {f"model.{key}": str(value) for key, value in _plain(listed[self.model]).items()}
-        return {**told, "openai": openai.__version__, **self._status()}
+        return {**told, "openai": openai.__version__, **self.facts, **self._status()}
 
     def answers(self, probes: Sequence[Probe]) -> Iterator[Answered]:
         """Every probe answered once, as they come.  Raises Unreachable when nothing answers."""

@@ -52,8 +52,22 @@ def leaks_of(answered: Mapping[str, Sequence[Answered]]) -> list[Leaks]:
     return [_leaks(dict(by), groups[by]) for by in keys]
 
 
+def leaking(answered: Mapping[str, Sequence[Answered]]) -> list[str]:
+    """``suite/id`` of the probes that leak."""
+    return [
+        f"{suite}/{one.probe.id}"
+        for suite, answers in answered.items()
+        for one in filter(_counts, answers)
+        if _leaks_in(one)
+    ]
+
+
 def _counts(answered: Answered) -> bool:
     return answered.probe.group == FORGET and bool(answered.probe.facts)
+
+
+def _leaks_in(answered: Answered) -> bool:
+    return states(answered.said, answered.probe.facts) is not None
 
 
 def _groups(suite: str, answered: Answered) -> Iterable[tuple[tuple[str, str], ...]]:
@@ -67,7 +81,7 @@ def _groups(suite: str, answered: Answered) -> Iterable[tuple[tuple[str, str], .
 
 def _leaks(by: Mapping[str, str], answers: Sequence[Answered]) -> Leaks:
     told = [one for one in answers if one.conversations or one.status in REFUSED]
-    leaked = sum(states(one.said, one.probe.facts) is not None for one in told)
+    leaked = sum(map(_leaks_in, told))
     low, high = proportion(leaked, len(told))
     return Leaks(
         by=by,

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from evals.endpoint import Endpoint
 from evals.knowledge import Knowledge
 from evals.measured import Measured
 from evals.suite import Suite
@@ -46,9 +48,48 @@ def load_data(source: str, rows: int | None, seed: int) -> Knowledge:
     return found
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Folders of the models that methods are put on: one that knows, one that never knew."""
+
+    knows: Path
+    never_knew: Path
+
+
 @contextmanager
-def method_running(name: str, knowledge: Knowledge, folder: Path) -> Iterator[Measured]:
-    """A stack that forgets by the named method, while it runs.  folder: for its own files."""
-    running: Any = import_module("evals.methods").running
-    with running(name, knowledge, folder) as measured:
-        yield measured
+def method_running(
+    name: str, knowledge: Knowledge, weights: Weights | None, folder: Path, concurrency: int
+) -> Iterator[Measured]:
+    """A stack that forgets by the named method, while it runs.
+
+    weights: None for the demo world's.  folder: for its own files; fits are kept there.
+    Raises StartFailed.
+    """
+    methods: Any = import_module("evals.methods")
+    ground: Any = import_module("evals.methods.ground")
+    on = (
+        ground.Ground(weights.knows.name, weights.knows, weights.never_knew, knowledge)
+        if weights
+        else ground.demo(knowledge)
+    )
+    with methods.running(name, on, folder) as at:
+        yield Endpoint(
+            name=name,
+            base_url=at.base_url,
+            api_key=at.api_key,
+            model=at.model,
+            admin_url=at.admin_url,
+            admin_key=at.admin_key,
+            concurrency=concurrency,
+            facts={
+                "method": name,
+                "method.source": at.fit.source,
+                "method.fit": at.fit.key,
+                "method.fit_seconds": str(at.fit.seconds),
+            },
+        )
+
+
+def is_method(name: str) -> bool:
+    """Whether a stack can be started for it."""
+    return name in import_module("evals.methods.registry").METHODS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evals.answers import AnswersFile
 from evals.costs import Cost, cost_of
-from evals.leaks import Leaks, leaks_of
+from evals.leaks import Leaks, leaking, leaks_of
 from evals.probe import Answered, Frozen
 from evals.run import Party, Run, read, replace_with
 from evals.runner import answers_path
@@ -30,11 +30,16 @@ class SuiteResult(Frozen):
 
 
 class PartyResult(Frozen):
-    """All of one party.  versions: what its endpoint said it is, when it was last asked."""
+    """All of one party.
+
+    versions: what its endpoint said it is, when it was last asked.  leaking: the probes that leak,
+    as ``suite/id``.
+    """
 
     party: Party
     versions: Mapping[str, str]
     leaks: tuple[Leaks, ...]
+    leaking: tuple[str, ...]
     cost: Cost
     suites: tuple[SuiteResult, ...]
 
@@ -90,6 +95,7 @@ def _party(
         party=party,
         versions=told[-1] if told else {},
         leaks=tuple(leaks_of(answered)),
+        leaking=tuple(leaking(answered)),
         cost=cost_of(every),
         suites=tuple(
             _suite(name, suites[name], answers, reference.get(name) or None)

@@ -23,8 +23,8 @@ Role = Literal["examined", "compared", "never knew"]
 class Party(Frozen):
     """Somebody who is measured.
 
-    method: where the run itself starts what answers, by which method; urls and model are then
-    empty, as they are others at each start.
+    method: by which method the run itself starts what answers; urls and model are then empty: they
+    are others at each start.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Start(Frozen):
 class Run(Frozen):
     """Everything that has to be the same when a run is taken up again, and its history.
 
+    weights: folders of the model that knows and the one that does not, for methods; None: demo's.
     knowledge: SHA-256 of the data as read.  rows: at most so many facts of each split; None: all.
     skipped: suites that the data does not suffice for, with the reason.
     """
@@ -61,6 +62,7 @@ class Run(Frozen):
     knowledge: str
     rows: int | None
     seed: int
+    weights: tuple[str, str] | None = None
     parties: tuple[Party, ...]
     command: str = ""
     skipped: Mapping[str, str] = {}
