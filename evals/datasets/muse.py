@@ -1,9 +1,9 @@
 """MUSE (Shi et al. 2024, arXiv 2407.06460): news articles and the Harry Potter books.
 
 Configurations and splits of the hub: ``knowmem`` (question, answer): forget_qa, retain_qa, and
-forget_qa_icl, retain_qa_icl with ten examples each for the prompt; ``verbmem`` (prompt, gt): forget;
-``privleak`` (text): forget, holdout, retain; MUSE-News also ``scal`` and ``sust`` (text): forget_1 to
-forget_4, growing and disjoint.
+forget_qa_icl, retain_qa_icl with ten examples each for the prompt; ``verbmem`` (prompt, gt):
+forget; ``privleak`` (text): forget, holdout, retain; MUSE-News also ``scal`` and ``sust`` (text):
+forget_1 to forget_4, growing and disjoint.
 """
 
 from evals.datasets.rows import Rows, Tables, sampled, text_of

@@ -35,7 +35,8 @@ def rwku(tables: Tables, source: Source, rows: int | None, seed: int) -> Knowled
         ]
 
     def texts(configuration: str) -> tuple[str, ...]:
-        found = _of(tables(configuration, "test"), labels)
+        table = tables(configuration, "test")
+        found = _of(table, labels) or table  # texts about others than the targets are all kept
         return sampled([text_of(row, "text", at=configuration) for row in found], rows, seed)
 
     attacks = _by_kind(_of(tables(LEVEL3, "test"), labels), labels)

@@ -16,8 +16,8 @@ TOPICS = ("bio", "chem", "cyber")
 def wmdp(tables: Tables, mmlu: Tables, source: Source, rows: int | None, seed: int) -> Knowledge:
     """Knowledge from WMDP's tables: splits ``wmdp-bio``, ``wmdp-chem``, ``wmdp-cyber``.
 
-    With the option ``mmlu=yes`` also ``mmlu``.  The forget set is the hazardous knowledge itself, of
-    which there is no list of facts: so there is no split ``forget``.  Raises LookupError.
+    With the option ``mmlu=yes`` also ``mmlu``.  There is no split ``forget``: what is to be
+    forgotten is a field of knowledge, of which there is no list of facts.  Raises LookupError.
     """
     if source.options.get("mmlu", "yes") != "yes":
         raise UnknownSource("mmlu can only be wanted: mmlu=yes")
