@@ -2,7 +2,8 @@
 
 A guarded engine streams one long answer after another while a token filter of ten thousand phrases
 is opened ahead, by the route that gateways use before they serve an epoch.  Figures are gaps
-between two chunks of the stream, with and without a load under way, in the same run.
+between two chunks of the stream, with and without a load under way, in the same run; a load's
+*wait* is by how much its longest gap exceeds the median of those without a load.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from service.cli.processes import free_port
 from service.cli.stack import engine_running
 from service.settings import Settings
 
-PATH = "/lethe/preload"
+PATH, STATUS = "/lethe/preload", "/lethe/status"
 TOKENS = 256
 LIMIT_MS = 20
 
@@ -62,13 +63,18 @@ def gaps(settings: Settings, key: bytes, seed: int) -> Iterator[tuple[float, flo
                 last = now
 
 
+def headers(key: bytes, path: str) -> dict[str, str]:
+    """What shows that a gateway asks."""
+    nonce = new_nonce()
+    return {NONCE_HEADER: nonce, SIGNATURE_HEADER: sign_nonce(key, path, nonce)}
+
+
 def load(settings: Settings, key: bytes, digest: str) -> tuple[float, float]:
     """Have the artifact opened; when that began and ended."""
-    nonce = new_nonce()
-    headers = {NONCE_HEADER: nonce, SIGNATURE_HEADER: sign_nonce(key, PATH, nonce)}
     body = {"artifacts": [["token_filter", digest]]}
+    signed_by = headers(key, PATH)
     began = time.perf_counter()
-    answer = httpx.post(f"{settings.engine_url}{PATH}", json=body, headers=headers, timeout=120)
+    answer = httpx.post(f"{settings.engine_url}{PATH}", json=body, headers=signed_by, timeout=120)
     answer.raise_for_status()
     if not answer.json()["ready"]:
         raise RuntimeError("the engine did not open the artifact")
@@ -86,6 +92,8 @@ def measured(settings: Settings, key: bytes, digests: list[str]) -> dict[str, An
             seed += 1
             seen.extend(gaps(settings, key, seed))
 
+    # As a gateway does before anything else.
+    httpx.get(f"{settings.engine_url}{STATUS}", headers=headers(key, STATUS)).raise_for_status()
     thread = threading.Thread(target=stream)
     thread.start()
     time.sleep(3)
@@ -97,18 +105,28 @@ def measured(settings: Settings, key: bytes, digests: list[str]) -> dict[str, An
     stop.set()
     thread.join()
 
-    def during(at: float, gap: float) -> bool:
-        return any(began <= at and at - gap <= ended for began, ended in loads)
+    def within(load: tuple[float, float]) -> list[float]:
+        began, ended = load
+        return [1e3 * gap for at, gap in seen if began <= at and at - gap <= ended]
 
-    inside = [1e3 * gap for at, gap in seen if during(at, gap)]
-    outside = [1e3 * gap for at, gap in seen if not during(at, gap)]
+    inside = [within(load) for load in loads]
+    outside = sorted(
+        1e3 * gap
+        for at, gap in seen
+        if not any(began <= at and at - gap <= ended for began, ended in loads)
+    )
+    usual = statistics.median(outside)
+    waits = sorted(max(gaps) - usual for gaps in inside)
     return {
         "loads": len(loads),
         "load ms": [round(1e3 * (ended - began)) for began, ended in loads],
-        "median gap ms": round(statistics.median(outside), 2),
-        "longest gap without a load ms": round(max(outside), 2),
-        "longest gap during a load ms": round(max(inside), 2),
-        "chunks during loads": len(inside),
+        "median gap ms": round(usual, 2),
+        "99th percentile of gaps without a load ms": round(outside[len(outside) * 99 // 100], 2),
+        "longest gap without a load ms": round(outside[-1], 2),
+        "longest gap of each load ms": [round(max(gaps), 2) for gaps in inside],
+        "median wait of a load ms": round(statistics.median(waits), 2),
+        "longest wait of a load ms": round(waits[-1], 2),
+        "chunks during loads": sum(map(len, inside)),
         "limit ms": LIMIT_MS,
     }
 

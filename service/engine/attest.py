@@ -86,10 +86,10 @@ class Door:
         if wanted is None:
             await _reply(send, 400, {"error": {"message": "lethe: artifacts", "code": 400}})
             return
-        ready = await asyncio.gather(
-            asyncio.to_thread(_prepare_here, wanted), _prepared_there(engine, wanted)
-        )
-        await _reply(send, 200, {"ready": all(ready)})
+        # One process after the other: both at once would take two cores from the engine's step.
+        ready = await asyncio.to_thread(_prepare_here, wanted)
+        ready = ready and await _prepared_there(engine, wanted)
+        await _reply(send, 200, {"ready": ready})
 
 
 def _prepare_here(wanted: list[list[str]]) -> bool:
