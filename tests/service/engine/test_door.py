@@ -138,7 +138,8 @@ async def test_a_preload_is_answered_when_all_are_done(
     answer = await client.post(attest.PRELOAD, json=good, headers=headers)
     assert (answer.status_code, answer.json()) == (200, {"ready": not fails})
     assert opened == [("guard", "digest")]
-    assert asked == [("lethe_preload", ([["guard", "digest"]],))] * 2
+    asks = 0 if fails == "here" else 2  # what cannot be opened here is not asked for there
+    assert asked == [("lethe_preload", ([["guard", "digest"]],))] * asks
 
 
 async def test_websockets_are_closed(key: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
