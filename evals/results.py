@@ -98,20 +98,22 @@ def _party(
         leaking=tuple(leaking(answered)),
         cost=cost_of(every),
         suites=tuple(
-            _suite(name, suites[name], answers, reference.get(name) or None)
+            _suite(name, suites[name], answers, reference.get(name, ()))
             for name, answers in answered.items()
         ),
     )
 
 
 def _suite(
-    name: str, suite: Suite, answers: Sequence[Answered], reference: Sequence[Answered] | None
+    name: str, suite: Suite, answers: Sequence[Answered], reference: Sequence[Answered]
 ) -> SuiteResult:
+    # While a run is not finished, the reference may have answered other probes.
+    same = [one.probe.id for one in answers] == [one.probe.id for one in reference]
     return SuiteResult(
         suite=name,
         source=suite.SOURCE,
         asked=len(answers),
         failed=sum(bool(one.error) for one in answers),
-        figures=tuple(suite.figures(answers, reference)) if answers else (),
+        figures=tuple(suite.figures(answers, reference if same else None)) if answers else (),
         cost=cost_of(answers),
     )
