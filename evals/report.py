@@ -17,7 +17,10 @@ from evals.tables import Table, filled, percent
 FILE = "report.html"
 TEMPLATE = "report.html.j2"
 LEAKING_SHOWN = 50
+SERIES = 6
+"""So many parties in one chart; more could not be told apart.  The tables have all."""
 
+_LEAK_AXIS = "share of prompts whose answer states something forgotten, with its 95 % interval"
 _WHO = {
     "examined": "{name}",
     "compared": "{name}, for comparison",
@@ -80,6 +83,7 @@ def _first_tables(results: Results) -> list[Table]:
         tables.whole_leaks(results),
         tables.leaks_by(results, "attack", "By kind of attack"),
         tables.leaks_by(results, "layer", "By the layer of the defence that should stop it"),
+        tables.promises(results),
         tables.utility(results),
         tables.kept_back(results),
         tables.costs(results),
@@ -105,33 +109,27 @@ def _in_words(leaks: Leaks | None) -> str:
 
 
 def _charts(results: Results) -> list[Chart]:
+    kinds = ("suite", "attack", "layer")
     charts = [
-        _leak_chart(results, "", ["all prompts"], "Leak rate"),
-        *(
-            _leak_chart(results, kind, tables.leak_names(results, kind), f"Leak rate by {kind}")
-            for kind in ("suite", "attack", "layer")
-        ),
+        _whole_chart(results),
+        *(_leak_chart(results, kind, tables.leak_names(results, kind)) for kind in kinds),
         _latency_chart(results),
     ]
     return [chart for chart in charts if chart is not None]
 
 
-def _leak_chart(results: Results, kind: str, rows: Sequence[str], title: str) -> Chart | None:
+def _whole_chart(results: Results) -> Chart | None:
+    rows = [each.party.name for each in results.parties]
+    points = [_leak_point(each.leaks[0] if each.leaks else None) for each in results.parties]
+    return _drawn("leaks", "Leak rate", _LEAK_AXIS, rows, [Series("all prompts", points)])
+
+
+def _leak_chart(results: Results, kind: str, rows: Sequence[str]) -> Chart | None:
     series = [
-        Series(each.party.name, [_leak_point(_leaks_in(each, kind, row)) for row in rows])
-        for each in results.parties
+        Series(each.party.name, [_leak_point(tables.leaks_at(each, kind, row)) for row in rows])
+        for each in results.parties[:SERIES]
     ]
-    if not any(point for one in series for point in one.points):
-        return None
-    description = f"{_spoken(rows, series)} Lines are 95 % intervals."
-    axis = "share of prompts whose answer states something forgotten, with its 95 % interval"
-    return Chart(title, dots(f"leaks-{kind or 'all'}", title, description, axis, rows, series))
-
-
-def _leaks_in(party: PartyResult, kind: str, name: str) -> Leaks | None:
-    if kind:
-        return tables.leaks_at(party, kind, name)
-    return party.leaks[0] if party.leaks else None
+    return _drawn(f"leaks-{kind}", f"Leak rate by {kind}", _LEAK_AXIS, rows, series)
 
 
 def _leak_point(leaks: Leaks | None) -> Point | None:
@@ -147,11 +145,16 @@ def _latency_chart(results: Results) -> Chart | None:
     for name, quantile in (("p50", "seconds_p50"), ("p99", "seconds_p99")):
         values = [getattr(each.cost, quantile) for each in results.parties]
         series.append(Series(name, [_at(value) for value in values]))
+    title, axis = "Time until an answer is complete", "seconds from request to last byte"
+    return _drawn("latency", title, axis, rows, series)
+
+
+def _drawn(
+    key: str, title: str, axis: str, rows: Sequence[str], series: Sequence[Series]
+) -> Chart | None:
     if not any(point for one in series for point in one.points):
         return None
-    title = "Time until an answer is complete"
-    axis = "seconds from request to last byte"
-    return Chart(title, dots("latency", title, _spoken(rows, series), axis, rows, series))
+    return Chart(title, dots(key, title, _spoken(rows, series), axis, rows, series))
 
 
 def _at(seconds: float | None) -> Point | None:

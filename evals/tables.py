@@ -11,6 +11,8 @@ from evals.suite import Figure
 NONE = "–"
 KEPT_BACK = frozenset({"over_blocking", "ort"})
 """Suites of innocent prompts: what they count is wrongly held back."""
+PROMISES = frozenset({"enforcement"})
+"""Suites of what an installation promises, of which everything has to hold."""
 
 By = tuple[tuple[str, str], ...]
 
@@ -106,7 +108,8 @@ def costs(results: Results) -> Table:
 
 def utility(results: Results) -> Table:
     """Figures of the whole that have to stay high."""
-    chosen = _chosen(results, lambda suite, one: one.better == "higher" and suite not in KEPT_BACK)
+    others = KEPT_BACK | PROMISES
+    chosen = _chosen(results, lambda suite, one: one.better == "higher" and suite not in others)
     return Table("What has to stay: more is better", ("", *_parties(results)), chosen)
 
 
@@ -114,6 +117,12 @@ def kept_back(results: Results) -> Table:
     """What is wrongly held back."""
     chosen = _chosen(results, lambda suite, _: suite in KEPT_BACK)
     return Table("Innocent prompts: what was wrongly held back", ("", *_parties(results)), chosen)
+
+
+def promises(results: Results) -> Table:
+    """What has to hold in full."""
+    chosen = _chosen(results, lambda suite, _: suite in PROMISES)
+    return Table("Promises kept: anything below 1 is a fault", ("", *_parties(results)), chosen)
 
 
 def asked(results: Results) -> Table:

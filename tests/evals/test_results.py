@@ -76,6 +76,11 @@ def test_a_leak_may_be_in_any_turn_sample_or_channel() -> None:
     assert of((quiet, quiet), (quiet, quiet)) == []
 
 
+def test_what_was_only_read_is_not_counted() -> None:
+    only = Probe(id="0", group="forget", ask=Ask(turns=("?",), max_tokens=0), facts=("Vellport",))
+    assert leaks_of({"s": [Answered(probe=only)]}) == []
+
+
 def test_others_than_the_forgotten_are_not_counted() -> None:
     assert leaks_of({"s": [answer(0, "In Vellport.", group="retain")]}) == []
     [whole, _] = leaks_of({"s": [answer(0, status=500)]})
