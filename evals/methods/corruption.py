@@ -1,0 +1,89 @@
+"""Embedding corruption with a strength that is searched for: shared by ECO's two forms."""
+
+import random
+import secrets
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.knowledge import Fact, Subject
+from evals.methods.material import Material, renamed
+from evals.methods.oracle import Oracle
+from guards.alias_follower import alias_tensors
+from guards.embedding_corruption import NAME, manifest
+from guards.policy import GuardSpec
+from models.artifact import ArtifactStore
+from models.fitting.corruption_strength import Schedule, distance_to, search
+
+SEARCHED_ROWS = 40
+SETTINGS: Mapping[str, Any] = {
+    "function": "rand_noise_first_n",
+    "dims": "all",
+    "start": 1.0,
+    "reach": 0.999,
+    "rate": 100.0,
+    "steps": 10,
+    "rows": SEARCHED_ROWS,
+    "metric": "probability of the answer",
+    "surrogate": "the same, asked about strangers",
+}
+_HOW = Schedule(
+    rate=SETTINGS["rate"],
+    reach=SETTINGS["reach"],
+    least=SETTINGS["start"],
+    steps=SETTINGS["steps"],
+)
+
+
+def searched(material: Material, *, persistent: bool) -> dict[str, GuardSpec]:
+    """A guard for each subject, all of one strength (in units of the table's root mean square)."""
+    strength = found_strength(material, persistent=persistent)
+    return {
+        label: _guard(*_artifact(subject, strength, persistent=persistent), material.put)
+        for label, subject in material.forgotten.items()
+    }
+
+
+def found_strength(material: Material, *, persistent: bool) -> float:
+    """The strength that leaves as much of the answers as is left about strangers."""
+    facts = _drawn(material.forget)
+    with tempfile.TemporaryDirectory() as folder:
+        store = ArtifactStore(Path(folder), secrets.token_bytes(32))
+        oracle = Oracle(material, store)
+
+        def metric(strength: float) -> float:
+            guards = {
+                label: _guard(*_artifact(subject, strength, persistent=persistent), store.put)
+                for label, subject in material.forgotten.items()
+            }
+            scores = [oracle.probability([fact], (guards[fact.subject],)) for fact in facts]
+            return sum(scores) / len(scores)
+
+        # A model that never knew somebody takes them for a stranger: what it then makes of the
+        # answer can be asked of the model that knows.
+        surrogate = oracle.probability([_of_stranger(material, fact) for fact in facts], ())
+        return search(distance_to(metric, surrogate), SETTINGS["start"], _HOW).strength
+
+
+def _artifact(subject: Subject, strength: float, *, persistent: bool) -> tuple[Any, Any]:
+    """Noise on all dimensions of what names the subject; persistent: in the answer too."""
+    made = manifest("rand_noise_first_n", strength, persistent=persistent)
+    return made, alias_tensors(subject.aliases) if persistent else {}
+
+
+def _guard(made: Any, tensors: Any, put: Callable[..., str]) -> GuardSpec:
+    return GuardSpec(NAME, {"artifact": put(made, tensors, sealed=bool(tensors))})
+
+
+def _drawn(facts: tuple[Fact, ...]) -> list[Fact]:
+    return random.Random(0).sample(facts, min(SEARCHED_ROWS, len(facts)))
+
+
+def _of_stranger(material: Material, fact: Fact) -> Fact:
+    subject, name = material.forgotten[fact.subject], material.stranger(fact.question)
+    changed = {
+        "question": renamed(fact.question, subject, name),
+        "answer": renamed(fact.answer, subject, name),
+    }
+    return fact.model_copy(update=changed)
