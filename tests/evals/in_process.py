@@ -19,6 +19,7 @@ from models.local_engine.interventions import NONE, Row, installed
 
 SHARED = Path(os.environ.get("LETHE_SHARED", Path(__file__).parents[3] / "shared"))
 TESTBED = SHARED / "testbed"
+BATCH = 64
 TOFU = SHARED / "data" / "tofu"
 
 needs_testbed = pytest.mark.skipif(
@@ -45,10 +46,13 @@ class InProcess:  # a Measured
     def answers(self, probes: Sequence[Probe]) -> Iterator[Answered]:
         """In the order of the probes."""
         said = self._conversations(probes)
+        read = self._readings(probes) if self._read else {}
         for index, probe in enumerate(probes):
-            ids = self._prompt(probe.prompt, ()) if self._read and probe.read else []
-            readings = tuple(self._reading(ids, text) for text in probe.read) if ids else ()
-            yield Answered(probe=probe, conversations=said.get(index, ()), readings=readings)
+            yield Answered(
+                probe=probe,
+                conversations=said.get(index, ()),
+                readings=tuple(read[index, at] for at in range(len(probe.read)) if read),
+            )
 
     def _conversations(self, probes: Sequence[Probe]) -> dict[int, tuple[tuple[Reply, ...], ...]]:
         """Turn by turn, those with the same sampling in one batch."""
@@ -101,25 +105,53 @@ class InProcess:  # a Measured
         finish = "stop" if ended else "length"
         return Reply(text=text, finish=finish, tokens=len(ids), prompt_tokens=len(prompt))
 
-    def _reading(self, prompt: Sequence[int], text: str) -> Reading:
-        """The continuation's tokens under the model, in one pass."""
-        wanted: list[int] = self._engine.tokenizer.encode(text, add_special_tokens=False)
-        ids = np.array([*prompt, *wanted], dtype=np.int64)
+    def _readings(self, probes: Sequence[Probe]) -> dict[tuple[int, int], Reading]:
+        """By probe and continuation, those of like length in one pass."""
+        prompts = {i: self._prompt(each.prompt, ()) for i, each in enumerate(probes) if each.read}
+        wanted = {
+            (index, at): self._engine.tokenizer.encode(text, add_special_tokens=False)
+            for index in prompts
+            for at, text in enumerate(probes[index].read)
+        }
+        order = sorted(wanted, key=lambda key: len(prompts[key[0]]) + len(wanted[key]))
+        found: dict[tuple[int, int], Reading] = {}
+        for start in range(0, len(order), BATCH):
+            keys = order[start : start + BATCH]
+            texts = [(prompts[key[0]], wanted[key]) for key in keys]
+            found |= zip(keys, self._read_together(texts), strict=True)
+        return found
+
+    def _read_together(self, texts: Sequence[tuple[list[int], list[int]]]) -> Iterator[Reading]:
+        """Padding stands after a text, where no token of it looks."""
+        longest = max(len(prompt) + len(wanted) for prompt, wanted in texts)
+        padded = np.zeros((len(texts), longest), dtype=np.int64)
+        rows = []
+        for at, (prompt, wanted) in enumerate(texts):
+            ids = np.array([*prompt, *wanted], dtype=np.int64)
+            padded[at, : len(ids)] = ids
+            positions = np.full(longest, -1)
+            positions[: len(ids)] = np.arange(len(ids))
+            rows.append(Row(positions, ids, self._acting))
         model: Any = self._engine.model
-        row = Row(np.arange(len(ids)), ids, self._acting)
-        with torch.inference_mode(), installed(model, model.get_decoder().layers, [row]):
-            logits = model(input_ids=torch.from_numpy(ids)[None]).logits[0]
-        after = logits[len(prompt) - 1 : -1].double().log_softmax(-1)
-        expected = torch.tensor(wanted)
-        weights = after.exp()
-        means = (weights * after).sum(-1)
-        deviations = ((weights * after.square()).sum(-1) - means.square()).clamp(min=0).sqrt()
-        return Reading(
-            logprobs=tuple(after.gather(1, expected[:, None])[:, 0].tolist()),
-            likeliest=tuple((after.argmax(-1) == expected).tolist()),
-            means=tuple(means.tolist()),
-            deviations=tuple(deviations.tolist()),
-        )
+        with torch.inference_mode(), installed(model, model.get_decoder().layers, rows):
+            logits = model(input_ids=torch.from_numpy(padded)).logits
+        for scores, (prompt, wanted) in zip(logits, texts, strict=True):
+            first = len(prompt) - 1
+            yield _reading(scores[first : first + len(wanted)], torch.tensor(wanted))
+
+
+def _reading(logits: torch.Tensor, expected: torch.Tensor) -> Reading:
+    """logits: [tokens, vocab], before each token of expected, [tokens]."""
+    after = logits.double().log_softmax(-1)
+    weights = after.exp()
+    means = (weights * after).sum(-1)
+    deviations = ((weights * after.square()).sum(-1) - means.square()).clamp(min=0).sqrt()
+    return Reading(
+        logprobs=tuple(after.gather(1, expected[:, None])[:, 0].tolist()),
+        likeliest=tuple((after.argmax(-1) == expected).tolist()),
+        means=tuple(means.tolist()),
+        deviations=tuple(deviations.tolist()),
+    )
 
 
 def demo_pair(*, read: bool = True) -> tuple[InProcess, InProcess]:
