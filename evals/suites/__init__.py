@@ -1,0 +1,1 @@
+"""Benchmarks, one file each, which exports ``SUITE``; ``evals.registry`` lists them."""
