@@ -30,7 +30,8 @@ class SignedEdits:
     """What a gateway vouches for.
 
     prompt: hex digest of the prompt ids.  length: their number.  cache_salt: the salt that the
-    request must carry.  expires: seconds since the epoch of Unix.
+    request must carry.  expires: seconds since the epoch of Unix.  forced: token ids that are not
+    generated but scored after the prompt, each as if it had been; empty for an ordinary request.
     """
 
     request: str
@@ -41,11 +42,14 @@ class SignedEdits:
     cache_salt: str
     expires: int
     edits: tuple[Edit, ...] = ()
+    forced: tuple[int, ...] = ()
 
     def sign(self, key: bytes) -> str:
         """The field's value."""
+        forced = {"forced": list(self.forced)} if self.forced else {}
         body = canonical_json(
             {
+                **forced,
                 "v": 1,
                 "request": self.request,
                 "model": self.model,
@@ -105,6 +109,7 @@ def _parse(body: bytes) -> SignedEdits:
                 )
                 for e in value["edits"]
             ),
+            forced=tuple(map(int, value.get("forced", ()))),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidSignedEdits("malformed") from error

@@ -75,12 +75,16 @@ def admit(
     artifacts: CheckedArtifacts,
     now: float,
     model: str | None = None,
+    *,
+    scoring: bool = False,
 ) -> SignedEdits:
     """What the gateway vouched for, if it is this request; raises Refused if it is not.
 
     value: the field ``signed_edits.FIELD`` of the request's extra arguments.  prompt_ids: what the
     engine is about to run; None where the prompt is not made of ids.  now: Unix time.
-    model: the name this engine serves; None leaves it unchecked.
+    model: the name this engine serves; None leaves it unchecked.  scoring: whether the request came
+    by the private route on which tokens are scored; what was signed for one way is refused on the
+    other.
     """
     try:
         signed = SignedEdits.verify(value, key, now)
@@ -91,6 +95,8 @@ def admit(
         raise Refused("the cache salt is not the signed one")
     if model is not None and model != signed.model:
         raise Refused("signed for another model")
+    if bool(signed.forced) != scoring:
+        raise Refused("signed for another route")
     for edit in signed.edits:
         artifacts.get(edit.guard, edit.artifact)
     return signed

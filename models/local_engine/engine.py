@@ -123,6 +123,50 @@ class LocalEngine:
                 results[index] = tokens
         return results
 
+    def logits_of(
+        self,
+        prompt_ids: Sequence[int],
+        continuations: Sequence[Sequence[int]],
+        interventions: Sequence[Interventions],
+        batch_size: int = 8,
+    ) -> Iterator[Tensor]:
+        """For each continuation, the logits [tokens, vocab] that its tokens would be chosen from.
+
+        float32, in main memory, as they are after the interventions, with the tokens of the
+        continuation treated as generated ones.  interventions: one for each continuation.  Raises
+        ValueError at once where something does not fit the model, and InterventionFailed.
+        """
+        if len(interventions) != len(continuations) or not all(continuations):
+            raise ValueError("there must be interventions for each continuation, and none is empty")
+        for ids in continuations:
+            self.check(prompt_ids, Sampling(max_tokens=len(ids)))
+            self.check(ids, Sampling(max_tokens=1))
+        return self._logits_of(list(prompt_ids), continuations, interventions, batch_size)
+
+    def _logits_of(
+        self,
+        prompt: list[int],
+        continuations: Sequence[Sequence[int]],
+        interventions: Sequence[Interventions],
+        size: int,
+    ) -> Iterator[Tensor]:
+        for start in range(0, len(continuations), size):
+            chosen = [list(ids) for ids in continuations[start : start + size]]
+            acting = interventions[start : start + size]
+            # The last token is only chosen, and nothing is chosen after it.
+            whole = [[*prompt, *ids[:-1]] for ids in chosen]
+            padded, positions = _left_padded(whole)
+            rows = [Row(positions[at], np.array(ids), acting[at]) for at, ids in enumerate(whole)]
+            mask = torch.from_numpy(positions >= 0)
+            longest = max(map(len, chosen))
+            logits = self._forward(padded, rows, None, mask, last=longest)
+            for at, ids in enumerate(chosen):
+                own = logits[at, -len(ids) :].detach().to("cpu", torch.float32, copy=True)
+                if (edit := acting[at].logits) is not None:
+                    for index in range(len(ids)):
+                        edit(own[index], prompt, tuple(ids[:index]))
+                yield own
+
     def check(self, prompt_ids: Sequence[int], sampling: Sampling) -> None:
         """Raise ValueError where the prompt, or InvalidSampling where a parameter, cannot run."""
         if not prompt_ids or not all(0 <= i < self.vocab_size for i in prompt_ids):
@@ -151,7 +195,7 @@ class LocalEngine:
         positions, history = np.arange(len(ids)), list(ids)
         for _ in range(sampling.max_tokens):
             rows = [Row(positions, np.array(history), interventions)]
-            token = sampler.choose(self._forward(torch.tensor([ids]), rows, cache)[0])
+            token = sampler.choose(self._forward(torch.tensor([ids]), rows, cache)[0, -1])
             yield token
             history.append(token)
             if token in ends:
@@ -181,7 +225,7 @@ class LocalEngine:
             ]
             logits = self._forward(ids, rows, cache, mask)
             for at, i in enumerate(live):
-                results[i].append(samplers[i].choose(logits[at]))
+                results[i].append(samplers[i].choose(logits[at, -1]))
             stay = [
                 at
                 for at, i in enumerate(live)
@@ -196,11 +240,17 @@ class LocalEngine:
         return results
 
     def _forward(
-        self, ids: Tensor, rows: Sequence[Row], cache: Any, mask: Tensor | None = None
+        self,
+        ids: Tensor,
+        rows: Sequence[Row],
+        cache: Any,
+        mask: Tensor | None = None,
+        last: int = 1,
     ) -> Tensor:
-        """Logits [rows, vocab] after the last of ids [rows, tokens]; the cache grows by them.
+        """Logits [rows, last, vocab] after the last of ids [rows, tokens].
 
-        mask: [rows, tokens so far], false where there is padding; None where there is none.
+        cache: grows by them; None for none.  mask: [rows, tokens so far], false where there is
+        padding; None where there is none.  last: after how many of them.
         """
         device = self._model.device
         positions = np.stack([row.positions for row in rows]).clip(min=0)
@@ -210,10 +260,10 @@ class LocalEngine:
                 position_ids=torch.from_numpy(positions).to(device),
                 attention_mask=None if mask is None else mask.to(device),
                 past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
+                use_cache=cache is not None,
+                logits_to_keep=last,
             )
-        logits: Tensor = output.logits[:, -1]
+        logits: Tensor = output.logits
         return logits
 
     @cached_property

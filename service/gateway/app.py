@@ -11,6 +11,7 @@ from models.chat_prompt import PromptRenderer
 from models.encoder import Encoder
 from service.audit import AuditLog
 from service.control.api import admin_router, install_error_handlers
+from service.control.authentication import Authentication
 from service.control.engine_abilities import EngineAbilities
 from service.control.keys import KeyRing, ensure_bootstrap_keys
 from service.control.replica import Replica, ReplicaFenced
@@ -24,6 +25,7 @@ from service.gateway.readiness import Readiness
 from service.gateway.rewriting import Rewriter
 from service.gateway.routes import add_admin_routes, add_data_routes
 from service.gateway.schema import Schema
+from service.gateway.score import ScoreRoute, score_router
 from service.gateway.source import Engine
 from service.gateway.trust import EngineTrust
 from service.gateway.upstream import Upstream
@@ -85,10 +87,13 @@ def create_apps(settings: Settings) -> Apps:
             engine=abilities,
         )
     )
+    schema = Schema(settings.served_model_name, _limits(settings, renderer))
+    score = ScoreRoute(engine, schema, replica, readiness, audit, settings)
+    admin.include_router(score_router(score, Authentication(keys, "admin")))
     data = DataPlane(
         rest=rest,
         engine=engine,
-        schema=Schema(settings.served_model_name, _limits(settings, renderer)),
+        schema=schema,
         replica=replica,
         keys=keys,
         audit=audit,

@@ -98,13 +98,17 @@ class Upstream:
             await self._session.close()
 
     @asynccontextmanager
-    async def post(self, path: str, body: Mapping[str, Json]) -> AsyncIterator[Answer]:
+    async def post(
+        self, path: str, body: Mapping[str, Json], *, private: bool = False
+    ) -> AsyncIterator[Answer]:
         """Ask; leaving the block ends the answer.  Raises UpstreamFailed where no head comes.
 
-        No header of a client's is ever sent on.
+        private: on a route for holders of the key.  No header of a client's is ever sent on.
         """
         nonce = new_nonce()
         headers = {"content-type": "application/json", NONCE_HEADER: nonce}
+        if private:
+            headers[SIGNATURE_HEADER] = sign_nonce(self._key, path, nonce)
         async with self._answered("POST", path, msgspec.json.encode(body), headers) as answer:
             yield answer
 

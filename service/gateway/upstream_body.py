@@ -3,14 +3,15 @@
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from guards.case import Case, Edit
 from guards.signed_edits import FIELD, LIFETIME_S, SignedEdits
 from models.artifact import canonical_json
 from service.gateway.schema import Generation
+from service.scoring import AskedScores
 
 Json = Any
 _NOT_OF_COMPLETIONS = {
@@ -28,7 +29,23 @@ class Signer:
     def fields(self, case: Case) -> dict[str, Json]:
         """What every upstream body carries: the model, the salt and the signed edits."""
         salt = cache_salt(self.key, case.tenant, case.edits)
-        signed = SignedEdits(
+        xargs = {FIELD: self._signed(case, salt)}
+        return {"model": self.model, "cache_salt": salt, "vllm_xargs": xargs, "request_id": case.id}
+
+    def scores(self, case: Case, continuations: Sequence[Sequence[int]]) -> AskedScores:
+        """What asks for the scores of continuations, each under this case's edits.
+
+        Their keys and values are shared with nothing but each other: no tenant is called so.
+        """
+        salt = cache_salt(self.key, f"scores of {case.tenant}: {case.id}", case.edits)
+        fields = (
+            self._signed(replace(case, id=f"{case.id}-{number}"), salt, tuple(ids))
+            for number, ids in enumerate(continuations)
+        )
+        return AskedScores(case.prompt.ids, salt, tuple(fields))
+
+    def _signed(self, case: Case, salt: str, forced: tuple[int, ...] = ()) -> str:
+        return SignedEdits(
             request=case.id,
             model=self.model,
             epoch=case.epoch,
@@ -37,9 +54,8 @@ class Signer:
             cache_salt=salt,
             expires=int(time.time()) + LIFETIME_S,
             edits=case.edits,
-        )
-        xargs = {FIELD: signed.sign(self.key)}
-        return {"model": self.model, "cache_salt": salt, "vllm_xargs": xargs, "request_id": case.id}
+            forced=forced,
+        ).sign(self.key)
 
 
 def cache_salt(key: bytes, tenant: str, edits: tuple[Edit, ...]) -> str:

@@ -14,7 +14,9 @@ from service.attestation import NONCE_HEADER, SIGNATURE_HEADER, Receive, Scope, 
 from service.local import wire
 from service.local.edits import CAPABILITIES
 from service.local.http import read_body, reply
+from service.local.scoring import Scoring
 from service.local.turns import Turns
+from service.scoring import PATH
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -23,7 +25,7 @@ _NOT_FOUND = wire.error(404, "lethe: not served", "NotFoundError")
 
 
 class Admin:
-    """The routes besides generation; the two under /lethe only for a gateway."""
+    """The routes besides generation; those under /lethe only for a gateway."""
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class Admin:
         engine: LocalEngine,
         bindings: Bindings,
         turns: Turns,
+        scoring: Scoring,
         key: bytes,
         boot_id: str,
     ) -> None:
@@ -38,6 +41,7 @@ class Admin:
         self._scale = engine.embedding_rms
         self._bindings = bindings
         self._turns = turns
+        self._scoring = scoring
         self._key = key
         self._boot_id = boot_id
         self._created = int(time.time())
@@ -53,6 +57,9 @@ class Admin:
             await reply(send, 200, self._status())
         elif asked == ("POST", "/lethe/preload") and self._asked_by_gateway(scope):
             await self._preload(receive, send)
+        elif asked == ("POST", PATH) and self._asked_by_gateway(scope):
+            body = await read_body(receive)
+            await reply(send, 200, await asyncio.to_thread(self._scoring.answer, body))
         else:
             await reply(send, 404, _NOT_FOUND)
 

@@ -20,6 +20,7 @@ from service.local.choice import Delta
 from service.local.edits import bindings_of, prove_effect
 from service.local.generation import Admission, Generation
 from service.local.http import ClientGone, Events, read_body, reply, until_gone
+from service.local.scoring import Scoring
 from service.local.turns import Ended, Turns
 from service.settings import Settings
 
@@ -53,7 +54,8 @@ def create_app(settings: Settings) -> App:
     admission = Admission(engine, renderer, artifacts, bindings, settings, key)
     turns = Turns()
     boot_id = secrets.token_hex(16)
-    admin = Admin(settings, engine, bindings, turns, key, boot_id)
+    scoring = Scoring(engine, artifacts, bindings, settings, key)
+    admin = Admin(settings, engine, bindings, turns, scoring, key, boot_id)
     return AttestingApp(LocalApp(admission, admin, turns), key, boot_id)
 
 
