@@ -85,16 +85,33 @@ class Line(Frozen):
     cost: Cost
 
 
-def fewer_kept(probes: Sequence[Probe], most: int) -> list[Probe]:
-    """Every probe about what is to be forgotten or was held out, and so many of each other group.
+def thinned(probes: Sequence[Probe], kept: int, written: int) -> list[Probe]:
+    """Every probe about what is to be forgotten or was held out, and ``kept`` of each other group.
 
-    These are drawn evenly: every k-th.
+    Of those to be forgotten ``written`` are answered, the others are read only.  All of these are
+    drawn evenly: every k-th.
     """
     found = []
     for group, members in _grouped(probes, lambda probe: probe.group).items():
-        step = max(1, -(-len(members) // most)) if group in KEPT else 1
-        found += members[::step]
+        if group == FORGET:
+            found += _read_only_but(members, written)
+        else:
+            found += _evenly(members, kept) if group in KEPT else members
     return found
+
+
+def _read_only_but(probes: Sequence[Probe], written: int) -> list[Probe]:
+    chosen = {probe.id for probe in _evenly(probes, written)}
+    return [
+        probe
+        if probe.id in chosen
+        else probe.model_copy(update={"ask": probe.prompt.model_copy(update={"max_tokens": 0})})
+        for probe in probes
+    ]
+
+
+def _evenly(probes: Sequence[Probe], most: int) -> Sequence[Probe]:
+    return probes[:: max(1, -(-len(probes) // most))]
 
 
 def of_each_class(probes: Sequence[Probe], most: int) -> list[Probe]:
@@ -195,11 +212,19 @@ class Plan:
 
     @staticmethod
     def of(
-        shared: Path, folder: Path, rows: int, kept: int, attempts: int, concurrency: int
+        shared: Path,
+        folder: Path,
+        rows: int,
+        written: int,
+        kept: int,
+        attempts: int,
+        concurrency: int,
     ) -> "Plan":
         """Raises OSError where the data cannot be read."""
         data = f"tofu:{shared / 'data/tofu'},holdout=rest"
-        suites: dict[str, Suite] = {"tofu": Sampled(suite("tofu"), partial(fewer_kept, most=kept))}
+        suites: dict[str, Suite] = {
+            "tofu": Sampled(suite("tofu"), partial(thinned, kept=kept, written=written))
+        }
         if attempts:
             suites["attacks"] = Sampled(suite("attacks"), partial(of_each_class, most=attempts))
         weights = Weights(shared / "testbed/target", shared / "testbed/retain")
@@ -254,8 +279,9 @@ def main(
         Path, typer.Option(envvar="LETHE_SHARED", help="Where testbed and data are.")
     ] = Path("../shared"),
     rows: Annotated[int, typer.Option(min=20, help="Rows to forget; the testbed knows 200.")] = 200,
-    kept: Annotated[int, typer.Option(min=1, help="Rows of each other group.")] = 30,
-    attempts: Annotated[int, typer.Option(min=0, help="Probes of each class of attack.")] = 5,
+    written: Annotated[int, typer.Option(min=1, help="Of these so many are answered.")] = 100,
+    kept: Annotated[int, typer.Option(min=1, help="Rows of each other group.")] = 20,
+    attempts: Annotated[int, typer.Option(min=0, help="Probes of each class of attack.")] = 2,
     methods: Annotated[str, typer.Option(help="NAME,NAME; default: all.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Probes at a time.")] = 4,
 ) -> None:
@@ -265,7 +291,7 @@ def main(
         sys.exit(f"there is no method {unknown[0]!r}; there are: {', '.join(METHODS)}")
     if not (shared / "testbed/target/config.json").exists():
         sys.exit(f"skipped: there is no testbed under {shared} (see --help)")
-    plan = Plan.of(shared.resolve(), out, rows, kept, attempts, concurrency)
+    plan = Plan.of(shared.resolve(), out, rows, written, kept, attempts, concurrency)
     lines: list[Line] = []
     with Bars(Console(stderr=True)) as bars:
         for name in ordered(chosen):

@@ -5,7 +5,7 @@ from evals.leaks import Leaks
 from evals.methods.registry import METHODS
 from evals.probe import Ask, Probe
 from evals.suite import Figure
-from evals.table import COLUMNS, REFERENCE, Line, fewer_kept, of_each_class, ordered, tables
+from evals.table import COLUMNS, REFERENCE, Line, of_each_class, ordered, tables, thinned
 
 
 def _probe(name: str, group: str, attack: str = "") -> Probe:
@@ -26,8 +26,16 @@ def test_all_to_forget_stay_and_the_kept_are_thinned_evenly() -> None:
     probes = [_probe(f"f{i}", "forget") for i in range(5)]
     probes += [_probe(f"h{i}", "holdout") for i in range(4)]
     probes += [_probe(f"r{i}", "retain") for i in range(5)]
-    kept = [probe.id for probe in fewer_kept(probes, 2)]
+    kept = [probe.id for probe in thinned(probes, kept=2, written=5)]
     assert kept == ["f0", "f1", "f2", "f3", "f4", "h0", "h1", "h2", "h3", "r0", "r3"]
+
+
+def test_of_those_to_forget_some_are_read_only() -> None:
+    probes = [_probe(f"f{i}", "forget") for i in range(5)]
+    found = thinned(probes, kept=1, written=2)
+    assert [probe.id for probe in found if probe.prompt.max_tokens] == ["f0", "f3"]
+    assert [probe.id for probe in found] == [probe.id for probe in probes]
+    assert [probe.prompt.turns for probe in found] == [("?",)] * 5
 
 
 def test_of_each_class_of_attack_so_many_about_what_is_forgotten() -> None:
