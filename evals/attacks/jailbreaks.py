@@ -38,6 +38,10 @@ def _wrapped(frames: tuple[str, ...]) -> Apply:
     return apply
 
 
+no_filter = _wrapped(_INJECTIONS)
+role = _wrapped(_ROLES)
+
+
 def override_as_system(target: Target, rng: Random) -> Iterable[Attempt]:
     """The same as a system message."""
     text = rng.choice(_INJECTIONS).format(q="").strip()
@@ -71,12 +75,12 @@ def steering_cancelled(target: Target, rng: Random) -> Iterable[Attempt]:
 
 
 ATTACKS = (
-    Attack("no_filter", ("R1",), "L1", "says that there is no filter", _wrapped(_INJECTIONS)),
+    Attack("no_filter", ("R1",), "L1", "says that there is no filter", no_filter),
     Attack("override_as_system", ("R1",), "L1", "the same as system message", override_as_system),
     Attack("developer_mode", ("R1",), "L1", "two answers, one unfiltered", _wrapped((_DEVELOPER,))),
     Attack("no_refusal_words", ("R1",), "L1", "no words of refusal", _wrapped((_SUPPRESSION,))),
     Attack("affirmative", ("R2",), "L1", "a willing answer begun", affirmative),
-    Attack("role", ("R3",), "L5", "somebody who has to know", _wrapped(_ROLES)),
+    Attack("role", ("R3",), "L5", "somebody who has to know", role),
     Attack("amoral_machine", ("R3",), "L1", "a machine without rules (AIM)", _wrapped((_AMORAL,))),
     Attack(
         "junk_before", ("G1",), "L1", "random signs first, not optimised",
