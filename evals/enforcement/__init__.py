@@ -1,0 +1,1 @@
+"""What the enforcement suite asks, and how each answer is judged."""
