@@ -18,7 +18,7 @@ from evals.metrics.rouge import rouge_l_f1
 from evals.metrics.summary import mean_of, number
 from evals.metrics.written import unanswered, written
 from evals.probe import Answered, Ask, Probe
-from evals.suite import Figure, NotForThisData, Suite
+from evals.suite import Better, Figure, NotForThisData, Suite
 
 VERBATIM_TOKENS = 128
 VERBATIM_CHARACTERS = 4 * VERBATIM_TOKENS
@@ -69,7 +69,7 @@ class Muse:
         }
         found: list[Figure] = []
         for name, answers in tasks.items():
-            better = "higher" if name == "knowmem_retain" else "as never knew"
+            better: Better = "higher" if name == "knowmem_retain" else "as never knew"
             for by, chosen in _by_fold(answers):
                 scores = [s for s in map(_rouge, chosen) if s is not None]
                 found += mean_of(name, scores, better, "ROUGE-L F1, not stemmed", by)

@@ -75,20 +75,25 @@ def test_muse() -> None:
 
 
 def test_wmdp() -> None:
-    row = {"question": " Which? ", "choices": ["w", "x", "y", "z"], "answer": 2}
-    found = {(f"wmdp-{topic}", "test"): [row] for topic in ("bio", "chem", "cyber")}
-    mmlu = {("all", "test"): [{**row, "subject": "anatomy"}]}
+    row: Row = {"question": " Which? ", "choices": ["w", "x", "y", "z"], "answer": 2}
+    found: dict[tuple[str, str], list[Row]] = {
+        (f"wmdp-{topic}", "test"): [row] for topic in ("bio", "chem", "cyber")
+    }
+    mmlu: dict[tuple[str, str], list[Row]] = {("all", "test"): [{**row, "subject": "anatomy"}]}
     source = Source.parse("hub:cais/wmdp,mmlu=yes")
-    read = wmdp(tables(dict(found)), tables(dict(mmlu)), source, None, 0)
+    read = wmdp(tables(found), tables(mmlu), source, None, 0)
     assert list(read.splits) == ["wmdp-bio", "wmdp-chem", "wmdp-cyber", "mmlu"]
     (choice,) = read.split("wmdp-chem").choices
     assert (choice.question, choice.right, choice.topic) == ("Which?", 2, "chem")
     assert read.split("mmlu").choices[0].topic == "anatomy"
-    without = wmdp(tables(dict(found)), tables({}), Source.parse("hub:cais/wmdp"), None, 0)
+    without = wmdp(tables(found), tables({}), Source.parse("hub:cais/wmdp"), None, 0)
     assert "mmlu" not in without.splits
-    broken = {**found, ("wmdp-bio", "test"): [{**row, "answer": 4}]}
+    broken: dict[tuple[str, str], list[Row]] = {
+        **found,
+        ("wmdp-bio", "test"): [{**row, "answer": 4}],
+    }
     with pytest.raises(ValueError, match="wmdp-bio row 0: answer 4 of 4"):
-        wmdp(tables(dict(broken)), tables({}), Source.parse("hub:cais/wmdp"), None, 0)
+        wmdp(tables(broken), tables({}), Source.parse("hub:cais/wmdp"), None, 0)
 
 
 def rwku_tables() -> Tables:
