@@ -46,7 +46,7 @@ def test_leaks_by_hand(results: Results) -> None:
 def test_the_bound_is_that_of_one_side(results: Results) -> None:
     twin = results.parties[2].leaks[0]
     assert twin.bound == pytest.approx(1 - 0.05 ** (1 / 4))
-    assert (twin.low, twin.high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 4)))
+    assert (twin.low, twin.high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 4)))
     assert results.parties[1].leaks[0].bound == 1.0
 
 

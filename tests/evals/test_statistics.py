@@ -27,8 +27,8 @@ def test_each_end_leaves_a_fortieth_in_its_tail(case: tuple[int, int]) -> None:
 
 
 def test_nothing_seen_leaves_the_bound_that_has_a_closed_form() -> None:
-    assert proportion(0, 100) == (0.0, pytest.approx(1 - 0.025 ** (1 / 100)))
-    assert proportion(100, 100) == (pytest.approx(0.025 ** (1 / 100)), 1.0)
+    assert proportion(0, 100) == pytest.approx((0.0, 1 - 0.025 ** (1 / 100)))
+    assert proportion(100, 100) == pytest.approx((0.025 ** (1 / 100), 1.0))
     assert proportion(0, 0) == (0.0, 1.0)
 
 
