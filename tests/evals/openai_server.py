@@ -129,6 +129,12 @@ def chunk(**delta: Json) -> Json:
     }
 
 
+def completion_chunk(text: str) -> Json:
+    """One event of a streamed completion."""
+    choice = {"index": 0, "finish_reason": None, "text": text}
+    return {**chunk(), "object": "text_completion", "choices": [choice]}
+
+
 def usage(prompt: int, completion: int) -> Json:
     """The event that ends a stream whose usage was asked for."""
     counted = {

@@ -1,14 +1,17 @@
 """Asking an OpenAI-compatible endpoint over HTTP."""
 
+import sys
 import time
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
+import httpx
 import pytest
 
 from evals import endpoint as endpoint_module
 from evals.endpoint import BROKEN, CONNECTION_TRIES, Endpoint, Unreachable
-from evals.probe import Answered, Ask, Probe
+from evals.probe import Answered, Ask, Probe, Reading
 from tests.evals.openai_server import (
     MODEL,
     OpenAIServer,
@@ -16,6 +19,7 @@ from tests.evals.openai_server import (
     chat,
     chunk,
     completion,
+    completion_chunk,
     error,
     openai_server,
     usage,
@@ -126,6 +130,13 @@ def test_a_stream_comes_to_the_same_channels() -> None:
         "tool_arguments 1": '{"x": 1}',
     }
     assert (answered.reply.tokens, answered.reply.prompt_tokens) == (7, 11)
+
+
+def test_a_streamed_completion_is_put_together() -> None:
+    events = [completion_chunk(" Vell"), completion_chunk("port"), usage(4, 2)]
+    with openai_server(lambda *_: Sent(events=events)) as server:
+        [answered] = ask(server, probe("Born in", kind="completion", stream=True))
+    assert (answered.reply.text, answered.reply.tokens) == (" Vellport", 2)
 
 
 def test_words_of_further_choices_are_heard_too() -> None:
@@ -285,3 +296,47 @@ def test_answers_may_come_in_any_order_but_once() -> None:
         order = [one.probe.id for one in at(server).answers(probes)]
     assert order[-1] == "p0"
     assert sorted(order) == [one.id for one in probes]
+
+
+def reading(scale: float) -> Reading:
+    return Reading(logprobs=(scale,), likeliest=(True,), means=(0.0,), deviations=(1.0,))
+
+
+@pytest.fixture
+def scorer(monkeypatch: pytest.MonkeyPatch) -> list[Json]:
+    """A scorer in place of the real one; what it was asked."""
+    asked: list[Json] = []
+
+    class Scorer:
+        def __init__(self, base_url: str, admin_key: str) -> None:
+            self.at = (base_url, admin_key)
+
+        def read(self, ask: Ask, continuations: Sequence[str]) -> tuple[Reading, ...]:
+            asked.append((*self.at, ask.turns, tuple(continuations)))
+            if "refused" in ask.turns:
+                request = httpx.Request("POST", self.at[0])
+                response = httpx.Response(501, request=request)
+                raise httpx.HTTPStatusError("no", request=request, response=response)
+            return tuple(reading(-float(len(text))) for text in continuations)
+
+    module = ModuleType("evals.scoring")
+    module.Scorer = Scorer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "evals.scoring", module)
+    return asked
+
+
+def test_with_the_admin_plane_continuations_are_read(scorer: list[Json]) -> None:
+    both = Probe(id="0", group="forget", ask=Ask(turns=("x",)), read=(" y", " yes"))
+    only = Probe(id="1", group="forget", ask=Ask(turns=("x",), max_tokens=0), read=(" z",))
+    plain = Probe(id="2", group="forget", ask=Ask(turns=("x",)))
+    refused = Probe(id="3", group="forget", ask=Ask(turns=("refused",), max_tokens=0), read=("z",))
+    with openai_server(lambda *_: chat("said")) as server:
+        endpoint = at(server, admin_url="http://admin", admin_key="sk-admin")
+        answered = {one.probe.id: one for one in endpoint.answers([both, only, plain, refused])}
+    assert ("http://admin", "sk-admin", ("x",), (" y", " yes")) in scorer
+    assert answered["0"].readings == (reading(-2), reading(-4))
+    assert answered["0"].said == "said"
+    assert (answered["1"].readings, answered["1"].conversations) == ((reading(-2),), ())
+    assert answered["2"].readings == ()
+    assert (answered["3"].readings, answered["3"].status) == ((), 501)
+    assert len(scorer) == 3

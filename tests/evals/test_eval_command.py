@@ -5,7 +5,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,6 @@ from evals import cli
 from evals.contestants import NO_KEY, NotUnderstood, Typed
 from evals.datasets import load
 from evals.endpoint import Endpoint
-from evals.probe import Ask, Probe
 from evals.registry import SUITES, Weights
 from evals.results import Results
 from evals.run import Run
@@ -34,8 +32,8 @@ from service.cli.demo import DEMO_PERSON
 from service.cli.processes import free_port
 from service.cli.stack import bootstrap_key, engine_running, gateway_running
 from service.settings import Settings
-from tests.evals.in_process import InProcess
-from tests.evals.openai_server import MODEL, Answering, OpenAIServer, Sent, chat, openai_server
+from tests.evals.model_server import answering
+from tests.evals.openai_server import MODEL, OpenAIServer, chat, openai_server
 from tests.evals.small_run import KNOWLEDGE
 from tests.evals.test_report import Page
 
@@ -43,20 +41,6 @@ Json = Any
 ASKED = "tofu"
 KEPT_FACTS = 6
 LETHE = str(Path(sys.executable).with_name("lethe"))
-
-
-def answering(folder: Path) -> Answering:
-    """A model in this process behind an API of its own."""
-    model, one_at_a_time = InProcess(folder, read=False), threading.Lock()
-
-    def answer(_: str, body: Json) -> Sent:
-        *opening, last = body["messages"]
-        ask = Ask(turns=(last["content"],), opening=tuple(opening), max_tokens=body["max_tokens"])
-        with one_at_a_time:
-            [answered] = model.answers([Probe(id="0", group="", ask=ask)])
-        return chat(answered.reply.text)
-
-    return answer
 
 
 @dataclass(frozen=True)
