@@ -167,7 +167,7 @@ class Endpoint:
         try:
             return Scorer(self.admin_url, self.admin_key).read(probe.prompt, probe.read), Problem()
         except httpx.HTTPStatusError as error:
-            return (), Problem(error.response.status_code, "not read")
+            return (), Problem(error.response.status_code, str(error))
         except httpx.HTTPError as error:
             return (), Problem(0, f"not read: {type(error).__name__}")
 

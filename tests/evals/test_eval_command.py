@@ -63,10 +63,11 @@ class Scene:
         return sum("chat" in line for line in lines)
 
     def command(self, out: Path, *more: str) -> list[str]:
-        data = self.secrets[0]
+        data, admin = self.secrets
         return [
             *(ASKED, "--data", f"jsonl:{self.data}", "--out", str(out), "--concurrency", "2"),
             *("--endpoint", f"lethe=http://127.0.0.1:{self.gateway.port}", "--key", data),
+            *("--admin-url", f"http://127.0.0.1:{self.gateway.admin_port}", "--admin-key", admin),
             *("--compare", f"stock={self.stock.url}", "--never-knew", f"twin={self.twin.url}"),
             *more,
         ]
@@ -207,6 +208,8 @@ def _is_right(results: Results) -> None:
     assert lethe.cost.seconds_p99 is not None
     assert lethe.cost.tokens > 0
     assert lethe.versions["model.id"] == "demo"
+    names = [{figure.name for figure in each.suites[0].figures} for each in results.parties]
+    assert names[0] > names[1]  # what needs readings is there only for whom the admin plane reads
     assert len(results.run.starts) == 3
 
 
