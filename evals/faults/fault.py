@@ -8,8 +8,17 @@ from typing import Any, ClassVar, Literal
 
 Process = Literal["gateway", "engine"]
 Layer = Literal[
-    *("detection", "rendering", "embedding", "logits", "text filter", "stream"),
-    *("upstream body", "trust", "life cycle", "schema", "envelope"),
+    "detection",
+    "rendering",
+    "upstream body",
+    "trust",
+    "embedding",
+    "logits",
+    "text filter",
+    "stream",
+    "life cycle",
+    "schema",
+    "envelope",
 ]
 
 

@@ -26,7 +26,7 @@ TENANT = "another"
 """The tenant of the door ``tenant``."""
 EXPIRES_S = 6.0
 """How long the expiring request is in force."""
-WEAK, SEED = 1.2, 20_26
+WEAK, SEED = 1.0, 20_26
 """Strength and seed of the noise whose answers depend on every number of it."""
 APPROACH = 12.0
 EXAMPLES = 3

@@ -59,14 +59,14 @@ class LatencyTell(_OfEnvelope):
     """See BROKEN."""
 
     NAME = "latency-tell"
-    BROKEN = "a prompt that touches a policy is answered 0.7 s late"
+    BROKEN = "a prompt that touches a policy is answered 1.5 s late"
 
     def install(self) -> None:
         def slow(decided: Callable[..., Any]) -> Callable[..., Any]:
             def wrong(*given: Any) -> Any:
                 case = decided(*given)
                 if case.matches:
-                    time.sleep(0.7)
+                    time.sleep(1.5)
                 return case
 
             return wrong
@@ -180,8 +180,8 @@ class StreamsMixed(_OfStream):
                         yield out
                         continue
                     others.append(out.release)
-                    await asyncio.sleep(0)
-                    yield replace(out, release=others.pop(0))
+                    await asyncio.sleep(0.002)
+                    yield replace(out, release=others.pop())
 
             return wrong
 

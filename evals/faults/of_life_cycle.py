@@ -35,6 +35,8 @@ class RevocationIgnored(_OfLifeCycle):
             def wrong(cls: Any, epoch: Any, *given: Any) -> Any:
                 from dataclasses import replace
 
+                if not epoch.number:  # not an epoch, but a look at whether a name can be found
+                    return build.__func__(cls, epoch, *given)
                 kept.update((policy.digest, policy) for policy in epoch.policies)
                 return build.__func__(cls, replace(epoch, policies=tuple(kept.values())), *given)
 

@@ -184,7 +184,7 @@ class SignatureUnchecked(_OfDoor):
     BROKEN = "what is signed with another key is accepted"
 
     def install(self) -> None:
-        swap("guards.signed_edits:_mac", lambda mac: lambda _key, body: mac(b"", body))
+        instead("guards.signed_edits:SignedEdits.verify", staticmethod(_read_only))
 
 
 class OldSignaturesAccepted(_OfDoor):
@@ -198,3 +198,14 @@ class OldSignaturesAccepted(_OfDoor):
             "guards.signed_edits:SignedEdits.verify",
             lambda method: staticmethod(lambda value, key, _now: method.__func__(value, key, 0.0)),
         )
+
+
+def _read_only(value: Any, _key: bytes, now: float) -> Any:
+    from guards import signed_edits
+
+    if not isinstance(value, str):
+        raise signed_edits.InvalidSignedEdits("absent")
+    signed = signed_edits._parse(signed_edits._decode(value.partition(".")[0]))  # noqa: SLF001
+    if signed.expires < now:
+        raise signed_edits.InvalidSignedEdits("expired")
+    return signed

@@ -63,8 +63,8 @@ def write(path: Path, done: Mapping[str, Outcome]) -> None:
     temporary.replace(path)
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
-    """The page of the documentation."""
+def table(outcomes: Sequence[Outcome], untried: Sequence[str] = ()) -> str:
+    """The page of the documentation.  untried: names of faults without an outcome."""
     caught = sum(each.caught for each in outcomes)
     missed = [each for each in outcomes if not each.caught]
     lines = [
@@ -73,7 +73,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "A suite that never fails proves nothing. So the product is broken on purpose, one way at "
         "a time, and the [enforcement suite](../evals/suites/enforcement.py) has to notice. "
         "`python -m evals.faults.run --out FILE` starts gateway and in-process engine with the "
-        "demo model for each fault, forgets eleven subjects in nine ways, asks, and writes this "
+        "demo model for each fault, forgets nine subjects in eight ways, asks, and writes this "
         "page. Without a fault every check must pass, or the run stops.",
         "",
         "Reasoning, tool calls, JSON mode and a cache of prompts, which the in-process engine "
@@ -81,14 +81,17 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "are compared word for word with a run in which nothing is forgotten; answers under weak "
         "noise with the model computed without any server.",
         "",
-        f"**{caught} of {len(outcomes)} faults were found**, each in one run of "
-        f"{max((each.checked for each in outcomes), default=0)} checks.",
+        f"**{caught} of {len(outcomes)} faults were found**, each in one run of at most "
+        f"{max((each.checked for each in outcomes), default=0)} checks. What needs another engine "
+        "or the passing of time is asked only while no check has failed.",
         "",
         "| fault | what is broken | layer | checks that fail | by |",
         "|---|---|---|---|---|",
         *map(_row, outcomes),
         "",
     ]
+    if untried:
+        lines += ["## Not tried", "", ", ".join(f"`{name}`" for name in untried), ""]
     if missed:
         names = ", ".join(f"`{each.fault}`" for each in missed)
         lines += ["## Not found", "", f"{names}: see the rows above for what is broken.", ""]

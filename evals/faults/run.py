@@ -101,7 +101,7 @@ def run(names: Sequence[str], out: Path, page: Path | None = PAGE) -> Sequence[O
         _say(f"{name}: {sum(outcome.failed.values())} failed, {outcome.seconds:.1f} s")
     outcomes = _in_order(done)
     if page is not None:
-        page.write_text(table(outcomes))
+        page.write_text(table(outcomes, [name for name in faults() if name not in done]))
     return outcomes
 
 

@@ -27,6 +27,7 @@ from service.settings import Settings
 
 CONCURRENCY = 8
 SETTLE_S = 1.6  # an expiry is looked for once a second
+LOOK_S = 1.2  # so that what expires too early has done so
 DOUBT_S = 2.2  # how long a canary may take over another engine
 _WARM = ("chat | ", "revoked: before", "expiring: before")
 
@@ -89,9 +90,10 @@ class Trial:
             self._ask("expiring")
             engine.close()
             for program, door in ((BARE, "bare engine"), (IDLE, "idle engine")):
-                with program_running(self.context, program, None, self._settings):
-                    self._doubt()
-                    self._ask(door)
+                if self._at(door):
+                    with program_running(self.context, program, None, self._settings):
+                        self._doubt(door)
+                        self._ask(door)
         return self.answered
 
     def _start(self, stack: ExitStack) -> ExitStack:
@@ -127,6 +129,7 @@ class Trial:
                 found[name] = answer.json()["id"]
             if name == "first":
                 self._ask("at once")
+        time.sleep(LOOK_S)
         self._ask("expiring: before")
         self._ask("revoked: before")
         return found
@@ -141,17 +144,13 @@ class Trial:
             over = self._posted_at + EXPIRES_S + SETTLE_S
             time.sleep(max(0.0, over - time.monotonic()))
 
-    def _doubt(self) -> None:
+    def _doubt(self, door: str) -> None:
         """Give the gateway the time to come to trust the engine that is there now."""
-        self._send_one()
+        for _ in self._endpoint().answers(self._at(door)[:1]):
+            pass  # an answer of another engine brings the canary
         deadline = time.monotonic() + DOUBT_S
         while time.monotonic() < deadline and not ready(self._settings):
             time.sleep(0.1)
-
-    def _send_one(self) -> None:
-        probe = next(p for p in self.ground.probes if p.about.get("door") == "bare engine")
-        for _ in self._endpoint().answers([probe]):
-            pass
 
     def _knock(self) -> None:
         """Requests to the engine itself, past the gateway."""
@@ -165,9 +164,11 @@ class Trial:
                 self.answered.append(knock(self._settings, probe, door.removeprefix("engine: ")))
 
     def _ask(self, door: str, key: str | None = None) -> None:
-        probes = [p for p in self.ground.probes if p.about.get("door", "") == door]
-        if probes:
+        if probes := self._at(door):
             self.answered.extend(self._endpoint(key).answers(probes))
+
+    def _at(self, door: str) -> list[Probe]:
+        return [p for p in self.ground.probes if p.about.get("door", "") == door]
 
     def _tenant_key(self) -> str:
         body = {"plane": "data", "tenant": TENANT}

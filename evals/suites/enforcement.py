@@ -39,6 +39,7 @@ class Enforcement:
         asking = ask.Asking(knowledge, roles)
         forget = [
             *ask.of_forgotten(asking),
+            *ask.of_two(asking),
             *ask.of_names(asking),
             *ask.of_writings(asking),
             *ask.of_places(asking),

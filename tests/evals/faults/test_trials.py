@@ -1,9 +1,8 @@
 """The stack end to end: healthy it passes, and three faults of different layers are found."""
 
-from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,11 +36,13 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 
 
 @pytest.fixture(scope="module")
-def context() -> Iterator[Any]:
+def context() -> ForkServerContext:
     return nursery()
 
 
-def failed(ground: Ground, context: Any, folder: Path, fault: str | None) -> list[Verdict]:
+def failed(
+    ground: Ground, context: ForkServerContext, folder: Path, fault: str | None
+) -> list[Verdict]:
     chosen = faults()[fault] if fault else None
     trial = Trial(ground, context, folder, chosen, stops_early=fault is not None)
     answered = trial.run()
@@ -50,7 +51,9 @@ def failed(ground: Ground, context: Any, folder: Path, fault: str | None) -> lis
     return [verdict for verdict in verdicts(answered) if not verdict.passed]
 
 
-def test_a_healthy_installation_passes(ground: Ground, context: Any, tmp_path: Path) -> None:
+def test_a_healthy_installation_passes(
+    ground: Ground, context: ForkServerContext, tmp_path: Path
+) -> None:
     assert failed(ground, context, tmp_path, None) == []
 
 
@@ -63,7 +66,7 @@ def test_a_healthy_installation_passes(ground: Ground, context: Any, tmp_path: P
     ],
 )
 def test_a_planted_fault_is_found_where_it_is(
-    ground: Ground, context: Any, tmp_path: Path, fault: str, check: str
+    ground: Ground, context: ForkServerContext, tmp_path: Path, fault: str, check: str
 ) -> None:
     one_door = replace(ground, probes=[p for p in ground.probes if not p.about.get("door")])
     wrong = failed(one_door, context, tmp_path, fault)
