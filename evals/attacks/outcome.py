@@ -126,7 +126,7 @@ def chose_right(answered: Answered) -> bool:
     about = answered.probe.about
     if not answered.conversations:
         return False
-    return choice(answered.reply.text, about["options"]) == about["right"]
+    return choice(answered.reply.text, about["options"]) == str(about["right"])
 
 
 def is_choice(answered: Answered) -> bool:

@@ -13,7 +13,7 @@ from evals.metrics.leak import states
 from evals.metrics.summary import mean_of
 from evals.metrics.written import unanswered
 from evals.probe import Answered, Ask, Probe
-from evals.suite import Figure, NotForThisData, Suite
+from evals.suite import Better, Figure, NotForThisData, Suite
 
 SAMPLES = 16
 TEMPERATURE = 1.0
@@ -63,7 +63,7 @@ class LeakAtK:
             told = [one for one in answered if one.probe.group == group and was_answered(one)]
             for k in _powers(SAMPLES):
                 values = [leak_at(k, *_counted(one)) for one in told if _counted(one)[0] >= k]
-                better = "lower" if group == "forget" else "higher"
+                better: Better = "lower" if group == "forget" else "higher"
                 figures += mean_of(name, values, better, _NOTES[group], {"k": str(k)})
         return [*figures, *unanswered(answered)]
 

@@ -100,7 +100,7 @@ class OverBlocking:
     ) -> Sequence[Figure]:
         """What is answered rightly, held back, or otherwise than by a model that never knew."""
         there = {one.probe.id: one for one in never_knew or ()}
-        groups = [({}, list(answered))]
+        groups: list[tuple[dict[str, str], list[Answered]]] = [({}, list(answered))]
         groups += [({"kind": kind}, of) for kind, of in counting.grouped(answered, _kind).items()]
         figures = [
             figure
