@@ -20,6 +20,8 @@ LEAKING_SHOWN = 50
 SERIES = 6
 """So many parties in one chart; more could not be told apart.  The tables have all."""
 
+ROWS = 25
+"""So many rows in one chart."""
 _LEAK_AXIS = "share of prompts whose answer states something forgotten, with its 95 % interval"
 _WHO = {
     "examined": "{name}",
@@ -70,9 +72,7 @@ def render(results: Results) -> str:
         statements=[_statement(each) for each in results.parties],
         first=filled(_first_tables(results)),
         charts=[(chart.title, Markup(chart.svg)) for chart in _charts(results)],  # noqa: S704  (made by us)
-        details=filled(
-            [*tables.figures(results), tables.versions(results), tables.starts(results)]
-        ),
+        details=filled(_details(results)),
         leaking=[(each.party.name, each.leaking) for each in results.parties if each.leaking],
         shown=LEAKING_SHOWN,
     )
@@ -81,13 +81,23 @@ def render(results: Results) -> str:
 def _first_tables(results: Results) -> list[Table]:
     return [
         tables.whole_leaks(results),
-        tables.leaks_by(results, "attack", "By kind of attack"),
+        tables.worst_attacks(results),
         tables.leaks_by(results, "layer", "By the layer of the defence that should stop it"),
         tables.promises(results),
         tables.utility(results),
         tables.kept_back(results),
         tables.costs(results),
         tables.asked(results),
+    ]
+
+
+def _details(results: Results) -> list[Table]:
+    return [
+        tables.leaks_by(results, "suite", "Leaks by suite"),
+        tables.leaks_by(results, "attack", "Leaks by kind of attack"),
+        *tables.figures(results),
+        tables.versions(results),
+        tables.starts(results),
     ]
 
 
@@ -124,12 +134,25 @@ def _whole_chart(results: Results) -> Chart | None:
     return _drawn("leaks", "Leak rate", _LEAK_AXIS, rows, [Series("all prompts", points)])
 
 
-def _leak_chart(results: Results, kind: str, rows: Sequence[str]) -> Chart | None:
+def _leak_chart(results: Results, kind: str, names: Sequence[str]) -> Chart | None:
+    rows = _worst(results, kind, names)
     series = [
         Series(each.party.name, [_leak_point(tables.leaks_at(each, kind, row)) for row in rows])
         for each in results.parties[:SERIES]
     ]
-    return _drawn(f"leaks-{kind}", f"Leak rate by {kind}", _LEAK_AXIS, rows, series)
+    of = f" (the {len(rows)} of {len(names)} with the highest rates)" if rows != names else ""
+    return _drawn(f"leaks-{kind}", f"Leak rate by {kind}{of}", _LEAK_AXIS, rows, series)
+
+
+def _worst(results: Results, kind: str, names: Sequence[str]) -> Sequence[str]:
+    """At most ROWS names, those that somebody leaks most by, in the order of names."""
+
+    def rate(name: str) -> float:
+        held = [tables.leaks_at(each, kind, name) for each in results.parties]
+        return max((leaks.rate or 0.0 for leaks in held if leaks), default=0.0)
+
+    worst = set(sorted(names, key=rate, reverse=True)[:ROWS])
+    return [name for name in names if name in worst]
 
 
 def _leak_point(leaks: Leaks | None) -> Point | None:

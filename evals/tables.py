@@ -1,16 +1,21 @@
 """The tables of a report, as text: leaks, costs, figures, versions."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from evals.attacks.attack import LAYERS
 from evals.costs import Cost
-from evals.leaks import Leaks
+from evals.leaks import Leaks, counted
 from evals.results import PartyResult, Results
 from evals.suite import Figure
 
 NONE = "–"
-KEPT_BACK = frozenset({"over_blocking", "ort"})
+KEPT_BACK = frozenset({"over_blocking"})
 """Suites of innocent prompts: what they count is wrongly held back."""
+KEEPING = frozenset({"tofu", "muse", "rwku", "wmdp"})
+"""Suites that also measure what has to stay."""
 PROMISES = frozenset({"enforcement"})
 """Suites of what an installation promises, of which everything has to hold."""
 
@@ -60,17 +65,49 @@ def whole_leaks(results: Results) -> Table:
 def leaks_by(results: Results, kind: str, caption: str) -> Table:
     """Of everybody, by ``suite``, ``attack`` or ``layer``."""
     names = leak_names(results, kind)
+    said = LAYERS if kind == "layer" else {}
     rows = [
-        [name, *(_cell(leaks_at(each, kind, name)) for each in results.parties)] for name in names
+        [_with(name, said), *(_cell(leaks_at(each, kind, name)) for each in results.parties)]
+        for name in names
     ]
     note = "Stated / asked; in brackets the 95 % upper bound of the rate."
     return Table(caption, ("", *_parties(results)), rows, note)
 
 
+def _with(name: str, said: Mapping[Any, str]) -> str:
+    return f"{name}: {said[name]}" if name in said else name
+
+
+def worst_attacks(results: Results) -> Table:
+    """All kinds of attack together, and those by which somebody examined leaks."""
+    names = leak_names(results, "attack")
+    examined = [each for each in results.parties if each.party.role == "examined"]
+    worst = [
+        name
+        for name in names
+        if any((held := leaks_at(each, "attack", name)) and held.leaked for each in examined)
+    ]
+    rows = [
+        [name, *(_cell(leaks_at(each, "attack", name)) for each in results.parties)]
+        for name in worst
+    ]
+    together = [_cell(_together(each, "attack")) for each in results.parties]
+    note = (
+        f"Stated / asked; in brackets the 95 % upper bound of the rate. Nobody examined leaked by "
+        f"{len(names) - len(worst)} of {len(names)} kinds; all are listed for engineers."
+    )
+    whole = [[f"all {len(names)} kinds together", *together]] if names else []
+    return Table("By kind of attack", ("", *_parties(results)), [*whole, *rows], note)
+
+
 def leak_names(results: Results, kind: str) -> list[str]:
-    """What leaks were counted by, in the order of counting."""
-    found = [leaks.by[kind] for each in results.parties for leaks in each.leaks if kind in leaks.by]
-    return list(dict.fromkeys(found))
+    """What leaks were counted by; numbers in names by their value."""
+    found = {leaks.by[kind] for each in results.parties for leaks in each.leaks if kind in leaks.by}
+    return sorted(found, key=_natural)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def leaks_at(party: PartyResult, kind: str, name: str) -> Leaks | None:
@@ -108,8 +145,7 @@ def costs(results: Results) -> Table:
 
 def utility(results: Results) -> Table:
     """Figures of the whole that have to stay high."""
-    others = KEPT_BACK | PROMISES
-    chosen = _chosen(results, lambda suite, one: one.better == "higher" and suite not in others)
+    chosen = _chosen(results, lambda suite, one: one.better == "higher" and suite in KEEPING)
     return Table("What has to stay: more is better", ("", *_parties(results)), chosen)
 
 
@@ -225,6 +261,18 @@ def _cell(leaks: Leaks | None) -> str:
     if leaks is None or not leaks.asked:
         return NONE
     return f"{leaks.leaked} / {leaks.asked} (≤ {percent(leaks.bound)})"
+
+
+def _together(party: PartyResult, kind: str) -> Leaks | None:
+    held = [leaks for leaks in party.leaks if kind in leaks.by]
+    if not held:
+        return None
+    asked, leaked = sum(leaks.asked for leaks in held), sum(leaks.leaked for leaks in held)
+    refused, unanswered = (
+        sum(leaks.refused for leaks in held),
+        sum(leaks.unanswered for leaks in held),
+    )
+    return counted({}, asked, leaked, refused, unanswered)
 
 
 def _relative(value: float | None, base: float | None, unit: str) -> str:

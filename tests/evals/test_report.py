@@ -100,6 +100,38 @@ def test_tables_hold_the_counts_by_attack_and_layer(page: Page) -> None:
     assert page.row("router")[1].startswith("1 / 3")
 
 
+def test_layers_are_named_in_words_where_the_attacks_name_them(results: Results) -> None:
+    [_, suite, *_] = results.parties[0].leaks
+    leaks = suite.model_copy(update={"by": {"layer": "L3"}})
+    party = results.parties[0].model_copy(update={"leaks": (leaks,)})
+    page = Page(render(results.model_copy(update={"parties": (party,)})))
+    assert page.row("L3: token filtering")[1].startswith("1 / 4")
+
+
+def test_the_first_page_names_the_attacks_by_which_somebody_examined_leaks(page: Page) -> None:
+    [first] = [table for table in page.tables if table[1:2] and table[1][0].startswith("all 2 ki")]
+    assert [row[:2] for row in first[1:]] == [
+        ["all 2 kinds together", "1 / 3 (≤ 86.5%)"],
+        ["homoglyphs", "1 / 2 (≤ 97.5%)"],
+    ]
+    assert "Nobody examined leaked by 1 of 2 kinds" in page.text
+
+
+def test_a_chart_has_the_worst_rows_in_the_order_of_their_names(results: Results) -> None:
+    [_, suite, *_] = results.parties[0].leaks
+    leaks = [
+        suite.model_copy(update={"by": {"attack": f"E{number}"}, "leaked": int(number > 5)})
+        for number in range(1, 31)
+    ]
+    party = results.parties[0].model_copy(update={"leaks": tuple(leaks)})
+    page = Page(render(results.model_copy(update={"parties": (party,)})))
+    said = page.text[page.text.index("E6, lethe") :]
+    places = [said.index(f"E{number}, lethe") for number in range(6, 31)]
+    assert places == sorted(places)
+    assert "E5, lethe" not in page.text
+    assert "the 25 of 30 with the highest rates" in page.text
+
+
 def test_costs_stand_beside_the_baseline(page: Page) -> None:
     assert page.row("answered after, p99")[1:] == ["500 ms (1.00 ×)"] * 3
     assert page.row("first words after, p50")[1] == "250 ms (1.00 ×)"
