@@ -6,6 +6,7 @@ from evals.datasets import load
 from evals.probe import Answered
 from evals.suite import NotForThisData
 from evals.suites.over_blocking import INNOCENT, SUITE, is_degenerate, is_refusal
+from models.demo.attributes import ATTRIBUTES
 from tests.evals.suites.by_hand import KNOWLEDGE, NOTHING, all_say, said, value
 
 PROBES = SUITE.probes(KNOWLEDGE, 0)
@@ -51,6 +52,11 @@ def test_refusals(text: str) -> None:
 )
 def test_no_refusals(text: str) -> None:
     assert not is_refusal(text)
+
+
+@pytest.mark.parametrize("kind", sorted(ATTRIBUTES))
+def test_what_the_twin_says_of_strangers_is_no_refusal(kind: str) -> None:
+    assert not is_refusal(ATTRIBUTES[kind].unknown)
 
 
 def test_degenerate() -> None:
