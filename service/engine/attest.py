@@ -3,9 +3,11 @@
 import asyncio
 import hmac
 import json
+import logging
 import secrets
 from typing import Any
 
+from service.admission import PREFIX, Refused
 from service.attestation import (
     NONCE_HEADER,
     SIGNATURE_HEADER,
@@ -18,7 +20,12 @@ from service.attestation import (
 )
 from service.engine import vllm_0_32 as seams
 from service.engine.plugin import giving_way, installed_version
+from service.engine.scoring import scores
+from service.scoring import LARGEST_BODY, AskedScores
+from service.scoring import PATH as SCORE
 from service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 STATUS = "/lethe/status"
 PRELOAD = "/lethe/preload"
@@ -63,7 +70,7 @@ class Door:
         path = scope.get("path")
         if scope["type"] != "http" or path in _SERVED:
             await self._app(scope, receive, send)
-        elif path in (STATUS, PRELOAD) and self._asked_by_gateway(scope):
+        elif path in (STATUS, PRELOAD, SCORE) and self._asked_by_gateway(scope):
             await self._administer(scope, receive, send)
         else:
             await _reply(send, 404, {"error": {"message": "lethe: not served", "code": 404}})
@@ -82,6 +89,9 @@ class Door:
             status = {"vllm": installed_version(), "boot_id": self._boot_id, "workers": workers}
             await _reply(send, 200, status)
             return
+        if scope["path"] == SCORE:
+            await self._score(engine, await _body(receive, LARGEST_BODY), send)
+            return
         wanted = _artifacts_named(await _body(receive))
         if wanted is None:
             await _reply(send, 400, {"error": {"message": "lethe: artifacts", "code": 400}})
@@ -90,6 +100,18 @@ class Door:
         ready = await asyncio.to_thread(_prepare_here, wanted)
         ready = ready and await _prepared_there(engine, wanted)
         await _reply(send, 200, {"ready": ready})
+
+    async def _score(self, engine: Any, body: bytes, send: Send) -> None:
+        try:
+            answer = await scores(engine, AskedScores.of_body(body), self._key)
+        except ValueError as error:
+            said = str(error) if isinstance(error, Refused) else f"{PREFIX} {error}"
+            await _reply(send, 400, {"error": {"message": said, "code": 400}})
+        except Exception as error:  # noqa: BLE001 - the door: no text of an unknown error goes out
+            log.error("scoring failed: %s", type(error).__name__)
+            await _reply(send, 500, {"error": {"message": f"{PREFIX} not scored", "code": 500}})
+        else:
+            await _reply(send, 200, answer)
 
 
 def _prepare_here(wanted: list[list[str]]) -> bool:
@@ -129,10 +151,10 @@ def _is_pair(value: object) -> bool:
     )
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, most: int = _LARGEST_BODY) -> bytes:
     """The request's body; empty where it is larger than any that we send."""
     body = bytearray()
-    while len(body) <= _LARGEST_BODY:
+    while len(body) <= most:
         message = await receive()
         body += message.get("body", b"")
         if not message.get("more_body"):

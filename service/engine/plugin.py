@@ -13,6 +13,7 @@ from guards.adapter_routing import NAME, chosen
 from guards.registry import import_all
 from service.admission import CheckedArtifacts, Refused, admit
 from service.engine.adapters import Adapters
+from service.engine.scoring import BY_DOOR
 from service.settings import Settings
 
 SUPPORTED = "0.32.0"
@@ -40,7 +41,8 @@ def register() -> None:
 
     def admit_here(field: object, ids: list[int] | None, salt: str | None) -> Any:
         model = settings.served_model_name
-        signed = admit(field, ids, salt, key, artifacts, time.time(), model)
+        scoring = BY_DOOR.get()
+        signed = admit(field, ids, salt, key, artifacts, time.time(), model, scoring=scoring)
         if adapters is not None:
             return adapters.request(signed.edits)
         if chosen(signed.edits) is not None:

@@ -26,6 +26,7 @@ from guards.points import Memory, OnEmbedding, Site, Visit
 from guards.signed_edits import FIELD, SignedEdits
 from service.acting import Acting, Bindings, Bound, acting, rows_of
 from service.admission import Refused, check_prompt
+from service.engine.readings import Reading, Readings
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Request:
     dark: it could not be verified, or one of its edits failed.  All of its rows are zeroed from
     then on, and its answer ends, so that nothing of the prompt can come out; no other request
     notices.  edits: in the order in which they act.  sampled: its logits came by at least once.
+    reading: of a request whose tokens are given and scored.
     """
 
     field: object = None
@@ -74,10 +76,16 @@ class Request:
     edits: tuple[Acting, ...] = ()
     dark: bool = False
     sampled: bool = False
+    reading: Reading | None = None
+
+    @property
+    def concerns_logits(self) -> bool:
+        """Whether its logits have to come by."""
+        return bool(self.logits) or self.reading is not None
 
     def unguarded(self, rows: Rows) -> bool:
         """Whether it has said something although its logits never came by to be edited."""
-        return bool(self.logits) and rows.position >= len(self.ids) and not self.sampled
+        return self.concerns_logits and rows.position >= len(self.ids) and not self.sampled
 
     def __post_init__(self) -> None:
         self.embedding = tuple(e for e in self.edits if issubclass(e.bound.guard, OnEmbedding))
@@ -95,6 +103,7 @@ class Requests:
         self._key = key
         self.bindings = bindings
         self._running: dict[str, Request] = {}
+        self.readings = Readings()
         self.counts: Counter[str] = Counter()
 
     def add(self, new: Announced) -> None:
@@ -125,7 +134,8 @@ class Requests:
 
     def concerned(self, field_value: object) -> bool:
         """Whether logits of requests with this signed field are edited, or could have to end."""
-        return any(r.dark or r.edits for r in self._running.values() if r.field == field_value)
+        same = (r for r in self._running.values() if r.field == field_value)
+        return any(r.dark or r.edits or r.reading for r in same)
 
     def step(self, batch: Iterable[Rows]) -> "BatchStep":
         """What to do in one forward pass.  A request that never came by ``add`` stays dark."""
@@ -159,7 +169,8 @@ class Requests:
         if new.adapter != (adapter.artifact if adapter else None):
             raise Refused("the adapter is not the signed one")
         edits = acting(signed.edits, self.bindings, signed.length)
-        return Request(new.field, tuple(new.ids or ()), edits)
+        reading = self.readings.begun(signed) if signed.forced else None
+        return Request(new.field, tuple(new.ids or ()), edits, reading=reading)
 
 
 class Part(NamedTuple):
@@ -363,6 +374,7 @@ class EverythingDark:
     def embed(self, hidden: Tensor) -> None:
         """Zero every row."""
         hidden.zero_()
+        self._requests.readings.spoil()
         self._requests.counts["dark_rows"] += hidden.shape[0]
 
     def act(self, hidden: Tensor, residual: Tensor | None, site: Site) -> None:

@@ -65,6 +65,8 @@ class LogitsEdits:
             on_device = context is not None and isinstance(edit, OnDevice) and edit.on_device
             if not (on_device and self._applied_on_device(logits, edit, rows, context)):
                 self._apply(logits, edit, rows)
+        for each in shown:
+            self._read(logits, each)
         dark += [each.row for each in shown if each.request.dark]
         self._end(logits, dark)
 
@@ -74,7 +76,7 @@ class LogitsEdits:
             request = self._requests.get(each.request)
             if request is not None and request.dark:
                 dark.append(each.row)
-            elif request is not None and request.logits:
+            elif request is not None and request.concerns_logits:
                 request.sampled = True
                 shown.append(_Shown(each.row, each.request, request, each.output))
         return shown
@@ -123,6 +125,16 @@ class LogitsEdits:
         self._requests.counts["ended_rows"] += end_where_nothing_is_left(changed, self._ends)
         logits[at] = changed
         self._requests.counts["edited_logits"] += len(rows)
+
+    def _read(self, logits: Tensor, shown: _Shown) -> None:
+        """Where tokens are given: score the next one, and let it be the one that is chosen."""
+        reading = shown.request.reading
+        if reading is None or shown.request.dark:
+            return
+        try:
+            reading.read(logits[shown.row], shown.output())
+        except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
+            self._requests.darken(shown.request)
 
     def _end(self, logits: Tensor, rows: Iterable[int]) -> None:
         at = list(rows)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from guards.points import DeviceTokens, Site
+from guards.signed_edits import FIELD
 from service.admission import Refused
 from service.engine.ops import EMBEDDING, NAMES, name_of
 from service.engine.rows import Announced, Rows, signed_field
@@ -89,6 +90,30 @@ def prepare_here(guard: str, digest: str) -> None:
     from vllm.v1.engine.input_processor import InputProcessor
 
     getattr(InputProcessor.process_inputs, _INSTALLED)(guard, digest)
+
+
+def scored_request(ids: list[int], salt: str, field: str, count: int) -> tuple[Any, Any]:
+    """Prompt and parameters of a request whose ``count`` tokens our logits processor chooses."""
+    from vllm.inputs.engine import tokens_input
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+    params = SamplingParams(
+        temperature=0.0,
+        max_tokens=count,
+        ignore_eos=True,  # an end token may be among those that are scored
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        extra_args={FIELD: field},
+    )
+    # Rendered already, hence admitted in the task that asks, and known there to be asked by us.
+    return tokens_input(ids, cache_salt=salt), params
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises of a request that it does not accept."""
+    from vllm.exceptions import VLLMClientError
+
+    return (ValueError, VLLMClientError)
 
 
 def _unsupported_request(request: Any) -> str | None:

@@ -121,6 +121,10 @@ class Guarded:
             "counts": {name: int(n) for name, n in self.lethe_requests.counts.items()},
         }
 
+    def lethe_scores(self, names: list[str]) -> list[list[list[Any]] | None]:
+        """What was read under these names, each once; None where that is not complete."""
+        return [self.lethe_requests.readings.taken(name) for name in names]
+
     def lethe_preload(self, wanted: list[list[str]]) -> list[int]:
         """Bind artifacts, given as [guard, digest], ahead of their first use.
 

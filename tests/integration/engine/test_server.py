@@ -67,8 +67,10 @@ def server(bench: Any) -> Iterator[Server]:
             process.wait(60)
 
 
-def _wait_until_up(client: httpx.Client, process: subprocess.Popen[bytes], log: Any) -> None:
-    until = time.monotonic() + 300
+def _wait_until_up(
+    client: httpx.Client, process: subprocess.Popen[bytes], log: Any, seconds: float = 300
+) -> None:
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()[-4000:]
         try:
