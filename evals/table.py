@@ -10,6 +10,7 @@ was stopped goes on with the same command; ``tables.md`` in the folder holds wha
 
 import math
 import random
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -166,9 +167,16 @@ def _metrics(lines: Sequence[Line]) -> list[str]:
 
 def _leaks(lines: Sequence[Line]) -> list[str]:
     """A row for each class of attack, a column for each method."""
-    classes = {_class_of(each): None for line in lines for each in line.leaks}
+    classes = sorted({_class_of(each) for line in lines for each in line.leaks}, key=_natural)
     rows = [[name or "all", *(_leak(line, name) for line in lines)] for name in classes]
     return _markdown(["attack", *(line.method for line in lines)], rows)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key by which E10 comes after E2."""
+    return [
+        (int(part or 0), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)
+    ]
 
 
 def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -279,9 +287,9 @@ def main(
         Path, typer.Option(envvar="LETHE_SHARED", help="Where testbed and data are.")
     ] = Path("../shared"),
     rows: Annotated[int, typer.Option(min=20, help="Rows to forget; the testbed knows 200.")] = 200,
-    written: Annotated[int, typer.Option(min=1, help="Of these so many are answered.")] = 100,
-    kept: Annotated[int, typer.Option(min=1, help="Rows of each other group.")] = 20,
-    attempts: Annotated[int, typer.Option(min=0, help="Probes of each class of attack.")] = 2,
+    written: Annotated[int, typer.Option(min=1, help="Of these so many are answered.")] = 50,
+    kept: Annotated[int, typer.Option(min=1, help="Rows of each other group.")] = 15,
+    attempts: Annotated[int, typer.Option(min=0, help="Probes of each class of attack.")] = 1,
     methods: Annotated[str, typer.Option(help="NAME,NAME; default: all.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, help="Probes at a time.")] = 4,
 ) -> None:

@@ -3,7 +3,7 @@
 import random
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def searched(material: Material, *, persistent: bool) -> dict[str, GuardSpec]:
 
 def found_strength(material: Material, *, persistent: bool) -> float:
     """The strength that leaves as much of the answers as is left about strangers."""
-    facts = _drawn(material.forget)
+    facts = drawn(material.forget)
     with tempfile.TemporaryDirectory() as folder:
         store = ArtifactStore(Path(folder), secrets.token_bytes(32))
         oracle = Oracle(material, store)
@@ -60,10 +60,17 @@ def found_strength(material: Material, *, persistent: bool) -> float:
             scores = [oracle.probability([fact], (guards[fact.subject],)) for fact in facts]
             return sum(scores) / len(scores)
 
-        # A model that never knew somebody takes them for a stranger: what it then makes of the
-        # answer can be asked of the model that knows.
-        surrogate = oracle.probability([_of_stranger(material, fact) for fact in facts], ())
+        surrogate = of_strangers(material, oracle, facts)
         return search(distance_to(metric, surrogate), SETTINGS["start"], _HOW).strength
+
+
+def of_strangers(material: Material, oracle: Oracle, facts: Sequence[Fact]) -> float:
+    """The surrogate: what is left of the answers where the questions are about strangers.
+
+    A model that never knew somebody takes them for a stranger: what it then makes of the answer can
+    be asked of the model that knows.
+    """
+    return oracle.probability([_of_stranger(material, fact) for fact in facts], ())
 
 
 def _artifact(subject: Subject, strength: float, *, persistent: bool) -> tuple[Any, Any]:
@@ -76,7 +83,8 @@ def _guard(made: Any, tensors: Any, put: Callable[..., str]) -> GuardSpec:
     return GuardSpec(NAME, {"artifact": put(made, tensors, sealed=bool(tensors))})
 
 
-def _drawn(facts: tuple[Fact, ...]) -> list[Fact]:
+def drawn(facts: tuple[Fact, ...]) -> list[Fact]:
+    """The rows that a search looks at."""
     return random.Random(0).sample(facts, min(SEARCHED_ROWS, len(facts)))
 
 

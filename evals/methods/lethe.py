@@ -1,24 +1,49 @@
 """Lethe: names corrupted into the answer, steering toward strangers, telling words not written."""
 
+from collections.abc import Mapping
+
+from evals.methods.corruption import drawn, of_strangers
 from evals.methods.kept import specs
 from evals.methods.material import Material
 from evals.methods.method import Method, Requests
+from evals.methods.oracle import Oracle
+from evals.methods.steering_null_space import maps
 from guards.policy import GuardSpec
 from guards.token_filter import NAME, compiled
 from models.fitting.token_filter import key_phrases, known_words
 
-PARTS = ("eco_persistent", "steering_null_space")
+CORRUPTION = "eco_persistent"
+STRENGTHS = (1.0, 2.0, 3.0, 4.0)
 APPROACH = 12.0
 
 
 def requests(material: Material) -> Requests:
-    """The guards of other methods, and a filter for each subject behind them."""
-    parts = [material.fitted(name).requests for name in PARTS]
-    found = {}
-    for label in material.forgotten:
-        guards = [guard for part in parts for guard in specs(part[label] or ())]
-        found[label] = (*guards, closed_filter(material, label))
-    return found
+    """The corruption of another method, steering behind it, and a filter for each subject."""
+    corruption = material.fitted(CORRUPTION).requests
+    corrupted = {label: specs(corruption[label] or ()) for label in material.forgotten}
+    steered = _steered(material, corrupted)
+    return {
+        label: (*corrupted[label], steered[label], closed_filter(material, label))
+        for label in material.forgotten
+    }
+
+
+def _steered(
+    material: Material, corrupted: Mapping[str, tuple[GuardSpec, ...]]
+) -> dict[str, GuardSpec]:
+    """Maps of the strength that, with the corruption, leaves as much as is left of strangers."""
+    facts = drawn(material.forget)
+    oracle = Oracle(material, material.store)
+    surrogate = of_strangers(material, oracle, facts)
+
+    def distance(guards: Mapping[str, GuardSpec]) -> float:
+        scores = [
+            oracle.probability([fact], (*corrupted[fact.subject], guards[fact.subject]))
+            for fact in facts
+        ]
+        return abs(sum(scores) / len(scores) - surrogate)
+
+    return min((maps(material, strength) for strength in STRENGTHS), key=distance)
 
 
 def closed_filter(material: Material, label: str) -> GuardSpec:
@@ -37,6 +62,6 @@ def closed_filter(material: Material, label: str) -> GuardSpec:
 
 METHOD = Method(
     source="Lethe",
-    settings={"parts": list(PARTS), "approach": APPROACH},
+    settings={"corruption": CORRUPTION, "strengths": STRENGTHS, "approach": APPROACH},
     requests=requests,
 )

@@ -11,7 +11,12 @@ RATIO, RIDGE, STRENGTH = 0.3, 0.1, 1.0
 
 
 def requests(material: Material) -> Requests:
-    """A map for each subject; all retained rows are in the space that none of them touches."""
+    """A map for each subject."""
+    return {label: (guard,) for label, guard in maps(material, STRENGTH).items()}
+
+
+def maps(material: Material, strength: float) -> dict[str, GuardSpec]:
+    """By subject; all retained rows are in the space that none of the maps touches."""
     layers = middle(material)
     kept = rows(material, material.chats(fact.question for fact in material.retain), layers)
     projectors = {layer: null_space_projector(kept[layer], RATIO) for layer in layers}
@@ -24,12 +29,12 @@ def requests(material: Material) -> Requests:
             "map",
             layers,
             [to[layer] for layer in layers],
-            STRENGTH,
+            strength,
             reads=reads,
             last_prompt_token=True,
         )
-        digest = material.put(*steering([step]))
-        found[label] = (GuardSpec(NAME, {"artifact": digest, "prompt": "last"}),)
+        digest = material.put(*steering([step]), sealed=False)
+        found[label] = GuardSpec(NAME, {"artifact": digest, "prompt": "last"})
     return found
 
 

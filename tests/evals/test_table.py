@@ -83,6 +83,14 @@ def test_leaks_are_counted_by_class_and_method() -> None:
     ]
 
 
+def test_classes_are_in_the_order_of_their_numbers() -> None:
+    leaks = [_leaks(0, 1, attack=name) for name in ("E10 ten", "E2 two", "S1 one")]
+    lines = tables([_line("eco", leaks=(_leaks(0, 3), *leaks))]).splitlines()
+    assert [line.split(" | ")[0] for line in lines[6:]] == [
+        "| all", "| E2 two", "| E10 ten", "| S1 one",
+    ]  # fmt: skip
+
+
 def test_the_reference_comes_first_and_the_rest_as_registered() -> None:
     assert ordered(["lethe", "eco"]) == [REFERENCE, "eco", "lethe"]
     assert ordered(METHODS)[:2] == [REFERENCE, "nothing"]
