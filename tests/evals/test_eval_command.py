@@ -23,6 +23,7 @@ from evals import cli
 from evals.contestants import NO_KEY, NotUnderstood, Typed
 from evals.datasets import load
 from evals.endpoint import Endpoint
+from evals.probe import Answered
 from evals.registry import SUITES, Weights
 from evals.results import Results
 from evals.run import Run
@@ -38,8 +39,9 @@ from tests.evals.small_run import KNOWLEDGE
 from tests.evals.test_report import Page
 
 Json = Any
-ASKED = "tofu"
-KEPT_FACTS = 6
+ASKED = ("tofu",)  # others take minutes on two cores
+FIRST = ASKED[0]
+FORGOTTEN_FACTS, KEPT_FACTS = 6, 3
 LETHE = str(Path(sys.executable).with_name("lethe"))
 
 
@@ -65,7 +67,15 @@ class Scene:
     def command(self, out: Path, *more: str) -> list[str]:
         data, admin = self.secrets
         return [
-            *(ASKED, "--data", f"jsonl:{self.data}", "--out", str(out), "--concurrency", "2"),
+            *(
+                ",".join(ASKED),
+                "--data",
+                f"jsonl:{self.data}",
+                "--out",
+                str(out),
+                "--concurrency",
+                "2",
+            ),
             *("--endpoint", f"lethe=http://127.0.0.1:{self.gateway.port}", "--key", data),
             *("--admin-url", f"http://127.0.0.1:{self.gateway.admin_port}", "--admin-key", admin),
             *("--compare", f"stock={self.stock.url}", "--never-knew", f"twin={self.twin.url}"),
@@ -112,7 +122,10 @@ def _data_about(person: str, path: Path) -> Path:
         for fact in knowledge.split("forget").facts
         if knowledge.subjects[fact.subject].name == person
     ]
-    parts = {"forget": forget, "retain": knowledge.split("retain").facts[:KEPT_FACTS]}
+    parts = {
+        "forget": forget[:FORGOTTEN_FACTS],
+        "retain": knowledge.split("retain").facts[:KEPT_FACTS],
+    }
     rows = [
         {
             "split": split,
@@ -142,6 +155,17 @@ def lines_in(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def replies_in(folder: Path) -> int:
+    """To how many requests there are answers."""
+    answered = [
+        Answered.model_validate_json(line)
+        for path in folder.glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert not any(one.error for one in answered)
+    return sum(len(replies) for one in answered for replies in one.conversations)
+
+
 def stopped(command: Sequence[str], path: Path, at_least: int, by: signal.Signals) -> Json:
     """Run the command until so many lines are in the file, then end it; status and what it said."""
     process = subprocess.Popen(  # noqa: S603  (no shell)
@@ -160,7 +184,7 @@ def stopped(command: Sequence[str], path: Path, at_least: int, by: signal.Signal
 def test_a_run_is_killed_taken_up_and_reported(scene: Scene, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = scene.command(out)
-    answers = out / "lethe" / f"{ASKED}.jsonl"
+    answers = out / "lethe" / f"{FIRST}.jsonl"
 
     status, said = stopped(command, answers, 2, signal.SIGINT)
     assert status == 130, said
@@ -178,9 +202,11 @@ def test_a_run_is_killed_taken_up_and_reported(scene: Scene, tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     assert answers.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
     probes = [json.loads(line)["probe"]["id"] for line in answers.read_text().splitlines()]
-    assert len(probes) == len(set(probes)) == len(scene.stock.asked) == len(scene.twin.asked)
+    assert len(probes) == len(set(probes))
+    assert replies_in(out / "stock") == len(scene.stock.asked)
+    assert replies_in(out / "twin") == len(scene.twin.asked)
     # What was under way when it was stopped, two at a time, has no answer and is asked again.
-    assert len(probes) <= scene.requests <= len(probes) + 4
+    assert 0 <= scene.requests - replies_in(out / "lethe") <= 4
 
     _is_right(Results.model_validate_json((out / "results.json").read_bytes()))
     _reads_right(Page((out / "report.html").read_text()))
@@ -201,8 +227,8 @@ def test_a_run_is_killed_taken_up_and_reported(scene: Scene, tmp_path: Path) -> 
 def _is_right(results: Results) -> None:
     lethe, stock, twin = results.parties
     asked = stock.leaks[0].asked
-    assert asked >= 10
-    assert stock.leaks[0].leaked >= 0.8 * asked
+    assert asked == FORGOTTEN_FACTS
+    assert stock.leaks[0].leaked >= asked - 1
     assert (lethe.leaks[0].asked, lethe.leaks[0].leaked) == (asked, 0)
     assert (twin.leaks[0].asked, twin.leaks[0].leaked) == (asked, 0)
     assert lethe.cost.seconds_p99 is not None
@@ -223,7 +249,7 @@ def _reads_right(page: Page) -> None:
 def _holds_no_secret(out: Path, scene: Scene) -> None:
     files = [path for path in out.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {
-        *("run.json", "results.json", "report.html", f"{ASKED}.jsonl")
+        *("run.json", "results.json", "report.html", *(f"{name}.jsonl" for name in ASKED))
     }
     for path in files:
         assert not any(secret in path.read_text() for secret in scene.secrets), path
