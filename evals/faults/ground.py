@@ -24,7 +24,7 @@ from service.local.oracle import oracle_tokens
 Json = dict[str, Any]
 TENANT = "another"
 """The tenant of the door ``tenant``."""
-EXPIRES_S = 6.0
+EXPIRES_S = 10.0
 """How long the expiring request is in force."""
 WEAK, SEED = 1.0, 20_26
 """Strength and seed of the noise whose answers depend on every number of it."""
@@ -85,7 +85,7 @@ def _names_somebody(line: str) -> bool:
 
 
 def forget_requests(known: Knowledge, who: Roles, artifacts: Mapping[str, str]) -> dict[str, Json]:
-    """Bodies for the admin plane, by what they are for.  The expiring one is to be posted last."""
+    """Bodies for the admin plane, by what they are for; ``expiring`` is not among them."""
 
     def about(label: str, **more: Any) -> Json:
         name, *aliases = known.subjects[label].aliases
@@ -95,7 +95,6 @@ def forget_requests(known: Knowledge, who: Roles, artifacts: Mapping[str, str]) 
         return about(label, guards=[{"kind": kind, "options": {"artifact": artifacts[kind]}}])
 
     first, *rest = who.forgotten
-    over = datetime.now(UTC) + timedelta(seconds=EXPIRES_S)
     return {
         "first": about(first),
         **{f"forgotten {number}": about(label) for number, label in enumerate(rest, 2)},
@@ -108,8 +107,14 @@ def forget_requests(known: Knowledge, who: Roles, artifacts: Mapping[str, str]) 
             "subject": make_world().book.title,
             "examples": [sentence for sentence, _ in who.by_example],
         },
-        "expiring": about(who.expiring, expires_at=over.isoformat()),
     }
+
+
+def expiring_request(known: Knowledge, who: Roles) -> Json:
+    """The body of a request that is over ``EXPIRES_S`` from now."""
+    name, *aliases = known.subjects[who.expiring].aliases
+    over = datetime.now(UTC) + timedelta(seconds=EXPIRES_S)
+    return {"subject": name, "aliases": aliases, "expires_at": over.isoformat()}
 
 
 def put_artifacts(

@@ -16,7 +16,7 @@ from evals.enforcement.roles import Roles
 from evals.enforcement.verdicts import verdicts
 from evals.faults.door import knock
 from evals.faults.fault import Fault
-from evals.faults.ground import EXPIRES_S, TENANT, forget_requests
+from evals.faults.ground import EXPIRES_S, TENANT, expiring_request, forget_requests
 from evals.faults.serve import BARE, ENGINE, GATEWAY, IDLE
 from evals.faults.stack import program_running, ready
 from evals.knowledge import Knowledge
@@ -120,10 +120,12 @@ class Trial:
     def _forget(self) -> Requests:
         """Post the requests; what must hold at once is asked at once."""
         found: dict[str, str] = {}
-        self._posted_at = time.monotonic()
         bodies = forget_requests(self.ground.known, self.ground.who, self.ground.artifacts)
-        for name, body in bodies.items():
-            answer = self._admin("POST", "/v1/forget_requests", body)
+        for name in (*bodies, "expiring"):
+            if name == "expiring":
+                self._posted_at = time.monotonic()
+                bodies[name] = expiring_request(self.ground.known, self.ground.who)
+            answer = self._admin("POST", "/v1/forget_requests", bodies[name])
             self._note(f"forget request: {name}", answer.status_code, 201)
             if answer.status_code in (200, 201):
                 found[name] = answer.json()["id"]
