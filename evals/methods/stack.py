@@ -128,12 +128,14 @@ def _posted(admin: httpx.Client, body: Mapping[str, Any]) -> str:
 
 
 def _revoke_all(admin: httpx.Client) -> None:
-    listed = {"state": "received", "limit": 100}
-    while (
-        found := admin.get("/v1/forget_requests", params=listed).raise_for_status().json()["data"]
-    ):
+    while found := _in_force(admin):
         for each in found:
-            admin.delete(f"/v1/forget_requests/{each['id']}").raise_for_status()
+            admin.delete(f"/v1/forget_requests/{each}").raise_for_status()
+
+
+def _in_force(admin: httpx.Client) -> list[str]:
+    listed = admin.get("/v1/forget_requests?state=received&limit=100")
+    return [each["id"] for each in listed.raise_for_status().json()["data"]]
 
 
 def _admin(at: Running) -> httpx.Client:

@@ -43,9 +43,9 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corruption, "_HOW", replace(corruption._HOW, steps=1))
         patch.setattr(uld, "PLAN", replace(uld.PLAN, steps=60))
-        patch.setattr(divergence_linear, "WARMING", replace(divergence_linear.WARMING, steps=30))
-        patch.setattr(divergence_linear, "PLAN", replace(divergence_linear.PLAN, steps=60))
-        patch.setattr(npo, "RECIPE", replace(npo.RECIPE, steps=30))
+        patch.setattr(divergence_linear, "WARMING", replace(divergence_linear.WARMING, steps=20))
+        patch.setattr(divergence_linear, "PLAN", replace(divergence_linear.PLAN, steps=50))
+        patch.setattr(npo, "RECIPE", replace(npo.RECIPE, steps=20))
         patch.setattr(roadblock, "PLAN", replace(roadblock.PLAN, steps=150))
         yield Kept(tmp_path_factory.mktemp("fits"))
 
