@@ -18,13 +18,13 @@ SUITES: Mapping[str, str] = {
     "wmdp": "hazardous knowledge as multiple choice",
     "rwku": "real-world people: fill in, ask, attack, and their neighbours",
     "sleek": "chains of sub-questions around what is forgotten",
-    "ort": "over-refusal: retained questions that only look alike",
+    "ort": "the same fact asked for in several forms",
     "ununlearning": "forgotten knowledge brought back in the conversation",
     "leak_at_k": "the worst of k sampled answers",
     "over_blocking": "innocent prompts that are refused or changed",
     "distinguishability": "whether answers tell that something was forgotten",
     "attacks": "every known way around a filter, by attack and layer",
-    "enforcement": "whether and how fast a forget request takes effect",
+    "enforcement": "whether an installation keeps its promises, check by check",
 }
 """Each is ``SUITE`` in the module of its name in ``evals/suites``."""
 

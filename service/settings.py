@@ -11,8 +11,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from models.artifact import ArtifactStore
 from models.encoder import default_folder
 
-OF_CLIENTS = frozenset({"LETHE_URL", "LETHE_ADMIN_URL", "LETHE_API_KEY", "LETHE_ADMIN_KEY"})
-"""Variables that only the command line reads (service/cli/connection.py)."""
+OF_CLIENTS = frozenset(
+    {"LETHE_URL", "LETHE_ADMIN_URL", "LETHE_API_KEY", "LETHE_ADMIN_KEY", "LETHE_SHARED"}
+)
+"""Variables that only the command line and benchmarks read (service/cli/connection.py)."""
 
 
 class Settings(BaseSettings):
