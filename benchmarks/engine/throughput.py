@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +122,20 @@ class Bench:
             engine.stop()
 
 
-def measured(bench: Bench, rounds: int) -> list[dict[str, Any]]:
+def measured(
+    bench: Bench,
+    rounds: int,
+    concurrencies: Sequence[int] = CONCURRENCY,
+    configurations: Sequence[str] = CONFIGURATIONS,
+) -> list[dict[str, Any]]:
     """One row for each configuration and concurrency."""
     rows = []
-    for concurrency in CONCURRENCY:
-        for configuration in CONFIGURATIONS:
+    for concurrency in concurrencies:
+        for configuration in configurations:
             bench.pair(configuration, concurrency)  # warm
-        found: dict[str, list[tuple[float, float, bool]]] = {c: [] for c in CONFIGURATIONS}
+        found: dict[str, list[tuple[float, float, bool]]] = {c: [] for c in configurations}
         for _ in range(rounds):
-            for configuration in CONFIGURATIONS:
+            for configuration in configurations:
                 found[configuration].append(bench.pair(configuration, concurrency))
         for configuration, pairs in found.items():
             rows.append(_row(configuration, concurrency, pairs))
@@ -162,6 +168,8 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=CONCURRENCY)
+    parser.add_argument("--only", nargs="+", choices=CONFIGURATIONS, default=CONFIGURATIONS)
     parser.add_argument("--runner", choices=("", "v1", "v2"), default="")
     parser.add_argument("--folder", type=Path, help="for models and caches; default: temporary")
     parser.add_argument("--result", type=Path)
@@ -169,7 +177,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lethe-bench-") as temporary:
         bench = Bench(given.shape, given.folder or Path(temporary), given.runner, given.tokens)
         try:
-            rows = measured(bench, given.rounds)
+            rows = measured(bench, given.rounds, given.concurrency, given.only)
             facts = bench.engines["guarded"].facts
         finally:
             bench.stop()
