@@ -9,8 +9,9 @@ minutes on one core.
 Every row of the forget set counts as matched (an oracle in place of a router), so that only what is
 done about a match is measured.  What to corrupt is decided by a rule on names: an author's aliases
 are the name that most of the author's questions contain, and each word of it with three letters or
-more.  A reference answer is never looked at to decide anything; where one is scored, its tokens are
-treated as generated ones are, each by the tokens up to itself.
+more; in two rows, every capitalised word in these questions as well.  A reference answer is never
+looked at to decide anything; where one is scored, its tokens are treated as generated ones are,
+each by the tokens up to itself.
 """
 
 import argparse
@@ -59,13 +60,17 @@ LONGEST_ANSWER = 200
 
 
 class Question(NamedTuple):
-    """One row.  aliases: of the author that it is about."""
+    """One row.  aliases: of the author that it is about.
+
+    entities: these, and every other capitalised word in the author's questions.
+    """
 
     text: str
     answer: str
     paraphrased: str
     perturbed: tuple[str, ...]
     aliases: tuple[str, ...]
+    entities: tuple[str, ...] = ()
 
 
 class Scores(NamedTuple):
@@ -88,7 +93,9 @@ def questions_of(file: Path, count: int) -> list[Question]:
     found = []
     for start in range(0, len(rows), ROWS_OF_AN_AUTHOR):
         block = rows[start : start + ROWS_OF_AN_AUTHOR]
-        aliases = aliases_in([row["question"] for row in block])
+        texts = [row["question"] for row in block]
+        aliases = aliases_in(texts)
+        entities = tuple(dict.fromkeys([*aliases, *capitalised(texts)]))
         found += [
             Question(
                 row["question"],
@@ -96,10 +103,17 @@ def questions_of(file: Path, count: int) -> list[Question]:
                 row["paraphrased_answer"],
                 tuple(row["perturbed_answer"]),
                 aliases,
+                entities,
             )
             for row in block
         ]
     return found
+
+
+def capitalised(texts: Sequence[str]) -> list[str]:
+    """Words of three letters or more with a capital that do not begin a text; no possessives."""
+    words = [word for text in texts for word in re.findall(r"[^\W\d_][\w’'-]*\w", text)[1:]]
+    return [re.sub(r"['’]s$", "", word) for word in words if word[0].isupper() and len(word) > 2]
 
 
 def spans_of(aliases: Sequence[str], text: str) -> tuple[Span, ...]:
@@ -322,17 +336,31 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def ways(subject: Subject, questions: Sequence[Question]) -> dict[str, Way]:
+class Compared(NamedTuple):
+    """A way, and the questions as it takes them."""
+
+    way: Way
+    questions: Sequence[Question]
+
+
+def ways(subject: Subject, questions: Sequence[Question]) -> dict[str, Compared]:
     """What is compared, besides the model that never knew."""
+    wide = [question._replace(aliases=question.entities) for question in questions]
     prompt_only = corruptions(subject.store, questions, persistent=False)
     followed = corruptions(subject.store, questions, persistent=True)
     direction = steered(subject, questions, 1.0)
-    return {
+    everywhere = corruptions(subject.store, wide, persistent=True)
+    made = {
         "nothing": Way({}),
         "noise 5, names in the question": Way(prompt_only),
         "noise 5, names in question and answer": Way(followed),
         "the same, and steering": Way(followed, direction),
         "steering alone": Way({}, direction),
+    }
+    return {
+        **{name: Compared(way, questions) for name, way in made.items()},
+        "noise 5, all that the author's questions name": Compared(Way(everywhere), wide),
+        "all that they name, and steering": Compared(Way(everywhere, direction), wide),
     }
 
 
@@ -354,9 +382,9 @@ def main() -> None:
         target = Subject.load(testbed / "target", store)
         never_knew = measured(Subject.load(testbed / "retain", store), questions, Way({}))
         rows = {"never knew": summary(never_knew, never_knew)}
-        for name, way in ways(target, questions).items():
+        for name, (way, asked) in ways(target, questions).items():
             start = time.perf_counter()
-            rows[name] = summary(measured(target, questions, way), never_knew)
+            rows[name] = summary(measured(target, asked, way), never_knew)
             print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     result = {"rows": len(questions), "methods": rows}
     arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
