@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from evals.enforcement.verdicts import verdicts
+from evals.enforcement.verdicts import Verdict, verdicts
 from evals.faults.ground import knowledge, put_artifacts, roles, under_weak_noise
 from evals.faults.outcome import HEALTHY, Outcome, outcome_of, read, table, write
 from evals.faults.registry import faults
-from evals.faults.stack import nursery
+from evals.faults.stack import NeverReady, nursery
 from evals.faults.trial import Ground, Trial
 from evals.probe import Answered, Frozen, Probe
 from evals.suites.enforcement import Enforcement, with_references
@@ -26,6 +26,10 @@ from models.local_engine import LocalEngine
 from service.settings import Settings
 
 PAGE = Path("docs/planted-faults.md")
+
+
+NEVER_READY = Verdict(probe="start", check="start", judge="canary", layer="trust", passed=False)
+"""The gateway's own canary keeps it from answering anything."""
 
 
 class Unhealthy(RuntimeError):
@@ -92,8 +96,9 @@ def run(names: Sequence[str], out: Path, page: Path | None = PAGE) -> Sequence[O
         with tempfile.TemporaryDirectory(prefix="lethe-fault-") as scratch:
             began = time.monotonic()
             trial = Trial(ground, context, Path(scratch), fault, stops_early=fault is not None)
-            answered = trial.run()
-            outcome = outcome_of(fault, verdicts(answered), time.monotonic() - began)
+            answered, refuses = _tried(trial)
+            judged = [*verdicts(answered), *([NEVER_READY] if refuses else [])]
+            outcome = outcome_of(fault, judged, time.monotonic() - began)
         if fault is None:
             _check_health(ground, answered)
         done[name] = outcome
@@ -103,6 +108,16 @@ def run(names: Sequence[str], out: Path, page: Path | None = PAGE) -> Sequence[O
     if page is not None:
         page.write_text(table(outcomes, [name for name in faults() if name not in done]))
     return outcomes
+
+
+def _tried(trial: Trial) -> tuple[list[Answered], bool]:
+    """What was answered, and whether a broken gateway never called itself ready."""
+    try:
+        return trial.run(), False
+    except NeverReady:
+        if trial.fault is None:
+            raise
+        return trial.answered, True
 
 
 def _check_health(ground: Ground, answered: Sequence[Answered]) -> None:

@@ -1,7 +1,7 @@
 """Engine and gateway as children of one process that has everything imported: up in seconds."""
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -13,8 +13,14 @@ from service.cli.processes import StartFailed, answers
 from service.settings import Settings
 
 START_S = 120.0
+READY_S = 60.0
+"""How long a gateway that is up may take to call itself ready."""
 STOP_S = 8.0
 POLL_S = 0.05
+
+
+class NeverReady(StartFailed):
+    """A gateway that is up does not call itself ready: its own canary stops it."""
 
 
 def nursery() -> ForkServerContext:
@@ -28,7 +34,7 @@ def nursery() -> ForkServerContext:
 def program_running(
     context: ForkServerContext, program: str, fault: str | None, settings: Settings
 ) -> Iterator[BaseProcess]:
-    """One program with its fault, up.  Raises StartFailed."""
+    """One program with its fault, up.  Raises StartFailed, NeverReady."""
     log = settings.data_dir / f"{program}.log"
     given = (program, fault, settings.environment(), log)
     process = context.Process(target=serve_apart, args=given, daemon=True)
@@ -46,16 +52,32 @@ def program_running(
 
 def ready(settings: Settings) -> bool:
     """Whether the gateway says that it answers."""
-    return answers(f"http://{settings.host}:{settings.port}/health/ready")
+    return answers(f"{_gateway(settings)}/health/ready")
+
+
+def _gateway(settings: Settings) -> str:
+    return f"http://{settings.host}:{settings.port}"
 
 
 def _wait(process: BaseProcess, settings: Settings, program: str, log: Path) -> None:
-    deadline = monotonic() + START_S
+    up = (
+        f"{_gateway(settings)}/health/live"
+        if program == GATEWAY
+        else f"{settings.engine_url}/health"
+    )
+    if not _until(lambda: answers(up), process, START_S):
+        raise StartFailed(f"the {program} did not come up; see {log}")
+    if gateway and not _until(lambda: ready(settings), process, READY_S):
+        raise NeverReady(f"the gateway did not become ready; see {log}")
+
+
+def _until(holds: Callable[[], bool], process: BaseProcess, seconds: float) -> bool:
+    """Whether it came to hold in time.  Raises StartFailed where the process ends."""
+    deadline = monotonic() + seconds
     while monotonic() < deadline:
         if not process.is_alive():
-            raise StartFailed(f"the {program} ended; see {log}")
-        up = ready(settings) if program == GATEWAY else answers(f"{settings.engine_url}/health")
-        if up:
-            return
+            raise StartFailed("the process ended while it started")
+        if holds():
+            return True
         sleep(POLL_S)
-    raise StartFailed(f"the {program} was not up after {START_S:.0f} s; see {log}")
+    return False
