@@ -60,11 +60,8 @@ def _gateway(settings: Settings) -> str:
 
 
 def _wait(process: BaseProcess, settings: Settings, program: str, log: Path) -> None:
-    up = (
-        f"{_gateway(settings)}/health/live"
-        if program == GATEWAY
-        else f"{settings.engine_url}/health"
-    )
+    gateway = program == GATEWAY
+    up = f"{_gateway(settings)}/health/live" if gateway else f"{settings.engine_url}/health"
     if not _until(lambda: answers(up), process, START_S):
         raise StartFailed(f"the {program} did not come up; see {log}")
     if gateway and not _until(lambda: ready(settings), process, READY_S):
