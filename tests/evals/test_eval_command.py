@@ -173,6 +173,8 @@ def stopped(command: Sequence[str], path: Path, at_least: int, by: signal.Signal
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Tests that run in a shell's background are deaf to it, and children take that over.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while lines_in(path) < at_least and process.poll() is None:
         time.sleep(0.005)

@@ -60,7 +60,7 @@ def test_a_healthy_installation_passes(
 @pytest.mark.parametrize(
     ("fault", "check"),
     [
-        ("edits-dropped", "chat"),
+        ("strength-without-scale", "chat"),
         ("arguments-unfiltered", "who: tool arguments"),
         ("no-confusables", "written: look-alikes"),
     ],
