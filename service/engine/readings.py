@@ -23,6 +23,7 @@ class Reading:
     def __init__(self, forced: Sequence[int]) -> None:
         self.forced = tuple(forced)
         self._scores: list[TokenScore | None] = [None] * len(self.forced)
+        self._spoilt = False
 
     def read(self, row: Tensor, output: Sequence[int]) -> None:
         """Score the token that follows ``output`` by its edited logits; then leave only it.
@@ -41,8 +42,14 @@ class Reading:
         row.fill_(-torch.inf)
         row[token] = 0.0
 
+    def spoil(self) -> None:
+        """Its request went dark: what was read, perhaps within the prompt, is no answer."""
+        self._spoilt = True
+
     def complete(self) -> list[list[Any]] | None:
-        """For each token its score, in plain Python types; None while one is missing."""
+        """For each token its score, in plain types; None while one is missing, or if spoilt."""
+        if self._spoilt:
+            return None
         found = [list(score) for score in self._scores if score is not None]
         return found if len(found) == len(self.forced) else None
 

@@ -159,6 +159,8 @@ class Requests:
         """One of its edits failed, or was never asked."""
         if not request.dark:
             request.dark = True
+            if request.reading is not None:
+                request.reading.spoil()
             self.count_dark(reason)
 
     def _prepared(self, new: Announced) -> Request:

@@ -59,6 +59,7 @@ class LogitsEdits:
         except Exception:  # noqa: BLE001 - an exception here would end the engine for everyone
             # Whose row is whose is not known, so every answer has to end.
             self._requests.count_dark("unmapped")
+            self._requests.readings.spoil()
             self._end(logits, range(len(logits)))
             return
         for edit, rows in _grouped(shown):

@@ -23,7 +23,8 @@ BATCH = 64
 TOFU = SHARED / "data" / "tofu"
 
 needs_testbed = pytest.mark.skipif(
-    not (TESTBED / "target").exists() or not TOFU.exists(), reason="there is no testbed"
+    not (TESTBED / "target").exists() or not TOFU.exists(),
+    reason=f"no testbed/target and data/tofu in {SHARED} (LETHE_SHARED)",
 )
 
 

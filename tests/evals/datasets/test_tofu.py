@@ -109,7 +109,7 @@ def test_the_hubs_configurations() -> None:
     ]
 
 
-@pytest.mark.skipif(not TOFU.exists(), reason="there is no data")
+@pytest.mark.skipif(not TOFU.exists(), reason=f"TOFU's files are not in {TOFU} (LETHE_SHARED)")
 def test_the_files_themselves() -> None:
     found = load(f"tofu:{TOFU},holdout=rest", rows=200)
     assert len(found.forgotten) == 10

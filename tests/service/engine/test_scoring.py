@@ -145,6 +145,28 @@ def test_what_ran_in_a_batch_that_nobody_could_map_is_not_given_out(
     assert batch.requests.readings.taken("one") is None
 
 
+@pytest.mark.parametrize("what", ["dark", "unmapped"])
+def test_what_was_read_within_the_prompt_is_not_given_out(
+    store: ArtifactStore,  # noqa: F811
+    what: str,
+) -> None:
+    batch = Batch(requests_of(store))
+    batch.add("one", [7])
+    batch.step(chosen=False)  # the only place has a score, but of the middle of the prompt
+    if what == "dark":
+        request = batch.requests.get("one-0")
+        assert request
+        batch.requests.darken(request)
+        batch.step()
+    else:
+
+        def nobody(_context: Any) -> list[LogitsRow]:
+            raise RuntimeError
+
+        LogitsEdits(batch.requests, nobody).edit(torch.zeros(1, VOCABULARY), None)
+    assert batch.requests.readings.taken("one") is None
+
+
 def test_a_request_that_is_begun_again_keeps_what_was_read(store: ArtifactStore) -> None:  # noqa: F811
     batch = Batch(requests_of(store))
     batch.add("one", [7, 8])
