@@ -22,7 +22,9 @@ class Policy:
     """What enforces one forget request.
 
     aliases: the names it goes by, the subject first.  examples: texts like those to be matched.
-    tenants, models: where it applies; empty means everywhere.
+    tenants, models: where it applies; empty means everywhere.  detector: digest of the artifact
+    that tells prompts about the subject from others; None: names and examples alone.
+    certificate: digest of the artifact that says how well it forgets; None: a stop-gap.
     """
 
     forget_request: str
@@ -31,6 +33,8 @@ class Policy:
     guards: tuple[GuardSpec, ...] = ()
     tenants: frozenset[str] = frozenset()
     models: frozenset[str] = frozenset()
+    detector: str | None = None
+    certificate: str | None = None
 
     def applies_to(self, tenant: str, model: str) -> bool:
         """Whether a request of this tenant for this model is in the policy's scope."""
@@ -40,6 +44,7 @@ class Policy:
 
     def to_json(self) -> dict[str, Any]:
         """The manifest: everything that the digest is taken over."""
+        later = {"detector": self.detector, "certificate": self.certificate}
         return {
             "format": 1,
             "forget_request": self.forget_request,
@@ -48,6 +53,8 @@ class Policy:
             "guards": [{"kind": g.kind, "options": dict(g.options)} for g in self.guards],
             "tenants": sorted(self.tenants),
             "models": sorted(self.models),
+            # Absent where there is none: the digests of stop-gaps stay what they were.
+            **{k: v for k, v in later.items() if v is not None},
         }
 
     @staticmethod
@@ -62,6 +69,8 @@ class Policy:
             guards=tuple(GuardSpec(g["kind"], g["options"]) for g in value["guards"]),
             tenants=frozenset(value["tenants"]),
             models=frozenset(value["models"]),
+            detector=value.get("detector"),
+            certificate=value.get("certificate"),
         )
 
     @cached_property
