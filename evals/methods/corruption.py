@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.knowledge import Fact, Subject
+from evals.knowledge import Fact
 from evals.methods.material import Material, renamed
 from evals.methods.oracle import Oracle
 from guards.alias_follower import alias_tensors
@@ -36,16 +36,23 @@ _HOW = Schedule(
 )
 
 
-def searched(material: Material, *, persistent: bool) -> dict[str, GuardSpec]:
-    """A guard for each subject, all of one strength (in units of the table's root mean square)."""
-    strength = found_strength(material, persistent=persistent)
+Followed = Mapping[str, tuple[str, ...]]
+"""By label of a subject, the names that noise follows into the answer."""
+
+
+def searched(material: Material, followed: Followed | None = None) -> dict[str, GuardSpec]:
+    """A guard for each subject, all of one strength (in units of the table's root mean square).
+
+    followed: None: noise in prompts only.
+    """
+    strength = found_strength(material, followed)
     return {
-        label: _guard(*_artifact(subject, strength, persistent=persistent), material.put)
-        for label, subject in material.forgotten.items()
+        label: noise_guard(strength, followed[label] if followed else (), material.put)
+        for label in material.forgotten
     }
 
 
-def found_strength(material: Material, *, persistent: bool) -> float:
+def found_strength(material: Material, followed: Followed | None = None) -> float:
     """The strength that leaves as much of the answers as is left about strangers."""
     facts = drawn(material.forget)
     with tempfile.TemporaryDirectory() as folder:
@@ -54,8 +61,8 @@ def found_strength(material: Material, *, persistent: bool) -> float:
 
         def metric(strength: float) -> float:
             guards = {
-                label: _guard(*_artifact(subject, strength, persistent=persistent), store.put)
-                for label, subject in material.forgotten.items()
+                label: noise_guard(strength, followed[label] if followed else (), store.put)
+                for label in material.forgotten
             }
             scores = [oracle.probability([fact], (guards[fact.subject],)) for fact in facts]
             return sum(scores) / len(scores)
@@ -73,13 +80,10 @@ def of_strangers(material: Material, oracle: Oracle, facts: Sequence[Fact]) -> f
     return oracle.probability([_of_stranger(material, fact) for fact in facts], ())
 
 
-def _artifact(subject: Subject, strength: float, *, persistent: bool) -> tuple[Any, Any]:
-    """Noise on all dimensions of what names the subject; persistent: in the answer too."""
-    made = manifest("rand_noise_first_n", strength, persistent=persistent)
-    return made, alias_tensors(subject.aliases) if persistent else {}
-
-
-def _guard(made: Any, tensors: Any, put: Callable[..., str]) -> GuardSpec:
+def noise_guard(strength: float, followed: tuple[str, ...], put: Callable[..., str]) -> GuardSpec:
+    """Noise on all dimensions of what is matched, and of these names in the answer too."""
+    made = manifest("rand_noise_first_n", strength, persistent=bool(followed))
+    tensors = alias_tensors(followed) if followed else {}
     return GuardSpec(NAME, {"artifact": put(made, tensors, sealed=bool(tensors))})
 
 

@@ -10,7 +10,7 @@ from evals.methods.method import Method, Requests
 
 def requests(material: Material) -> Requests:
     """One strength for all subjects."""
-    return {label: (guard,) for label, guard in searched(material, persistent=False).items()}
+    return {label: (guard,) for label, guard in searched(material).items()}
 
 
 METHOD = Method(

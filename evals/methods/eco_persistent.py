@@ -7,7 +7,8 @@ from evals.methods.method import Method, Requests
 
 def requests(material: Material) -> Requests:
     """One strength for all subjects, and an artifact with each one's names."""
-    return {label: (guard,) for label, guard in searched(material, persistent=True).items()}
+    names = {label: subject.aliases for label, subject in material.forgotten.items()}
+    return {label: (guard,) for label, guard in searched(material, names).items()}
 
 
 METHOD = Method(

@@ -26,6 +26,7 @@ METHODS = {
     "instruction": "evals.methods.instruction",
     "refusal": "evals.methods.refusal",
     "lethe": "evals.methods.lethe",
+    "lethe_strict": "evals.methods.lethe_strict",
 }
 
 

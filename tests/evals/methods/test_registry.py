@@ -30,7 +30,7 @@ def test_a_method_says_whose_it_is_and_where_it_differs(name: str) -> None:
     assert method is import_module(METHODS[name]).METHOD
     assert method.source
     published = "arXiv" in method.source or "20" in method.source
-    assert bool(method.differs) == published or name == "lethe"
+    assert bool(method.differs) == published or name.startswith("lethe")
 
 
 def test_list_names_every_method_with_its_settings() -> None:
