@@ -24,6 +24,9 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(Path(".lethe"), description="Keys, database, artifacts and caches.")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.")
+    database_password_file: Path | None = Field(
+        None, description="File with the password for it, where the URL has none."
+    )
 
     engine: Literal["vllm", "local"] = Field(
         "vllm", description="Which engine `lethe engine` starts: vLLM, or transformers in-process."
@@ -110,8 +113,11 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The database's SQLAlchemy URL."""
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'lethe.db'}"
+        """The database's SQLAlchemy URL, with its password.  Raises OSError."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir.resolve() / 'lethe.db'}"
+        path = self.database_password_file
+        return _with_password(self.database_url, path) if path else self.database_url
 
     @property
     def artifacts(self) -> Path:
@@ -149,6 +155,13 @@ class Settings(BaseSettings):
     def pepper(self) -> bytes:
         """The secret under which API keys are hashed."""
         return read_secret(self.data_dir / "pepper.key")
+
+
+def _with_password(url: str, path: Path) -> str:
+    from sqlalchemy import make_url  # an engine reads settings too, and has no database
+
+    whole = make_url(url).set(password=path.read_text().strip())
+    return whole.render_as_string(hide_password=False)
 
 
 def read_secret(path: Path) -> bytes:
