@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from pydantic.fields import FieldInfo
+
 from service.settings import Settings
 
 HEAD = """# Settings
@@ -21,12 +23,18 @@ def settings_page() -> str:
     return HEAD + "".join(_row(name) for name in Settings.model_fields)
 
 
-def _row(name: str) -> str:
-    field = Settings.model_fields[name]
+def shown_default(field: FieldInfo) -> str:
+    """A setting's default as a variable says it; empty where there is none."""
     default = field.default
     if isinstance(default, Path) and default.is_relative_to(ROOT):
         default = default.relative_to(ROOT)
-    shown = f"`{default}`" if default not in ("", None) else ""
+    return "" if default is None else str(default)
+
+
+def _row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = shown_default(field)
+    shown = f"`{default}`" if default else ""
     return f"| `LETHE_{name.upper()}` | {shown} | {field.description or ''} |\n"
 
 

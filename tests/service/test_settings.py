@@ -6,13 +6,38 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings, read_secret
+from service.settings_example import settings_example
 from service.settings_page import settings_page
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+ROOT = Path(__file__).parents[2]
+PAGE, EXAMPLE = ROOT / "docs" / "settings.md", ROOT / ".env.example"
 
 
 def test_the_page_tells_what_the_settings_are() -> None:
     assert PAGE.read_text() == settings_page()
+
+
+def test_the_example_of_an_environment_has_every_setting_and_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert EXAMPLE.read_text() == settings_example(), "python -m service.settings_example"
+    lines = [line.removeprefix("#") for line in EXAMPLE.read_text().splitlines()]
+    given = [line.split("=", 1) for line in lines if line.startswith("LETHE_")]
+    assert [name for name, _ in given] == [f"LETHE_{n.upper()}" for n in Settings.model_fields]
+    plain = Settings()
+    for name, value in given:
+        if value:  # an empty one stands for "none", which no variable can say
+            monkeypatch.setenv(name, value)
+    assert Settings() == plain.model_copy(update={"model": Path("models/demo/weights/demo")})
+
+
+def test_a_password_comes_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("p@ss/word\n")
+    url = "postgresql+psycopg://lethe@postgres/lethe"
+    settings = Settings(database_url=url, database_password_file=path)
+    assert settings.database == "postgresql+psycopg://lethe:p%40ss%2Fword@postgres/lethe"
+    assert "p@ss" not in repr(settings)
 
 
 def test_every_setting_says_what_it_means() -> None:
