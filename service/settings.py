@@ -20,12 +20,32 @@ OF_CLIENTS = frozenset(
 class Settings(BaseSettings):
     """Settings of gateway, control plane and engines.  Frozen; the defaults suit one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="LETHE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LETHE_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # it may be a key
+    )
 
     data_dir: Path = Field(Path(".lethe"), description="Keys, database, artifacts and caches.")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder.")
     database_password_file: Path | None = Field(
         None, description="File with the password for it, where the URL has none."
+    )
+    keys_url: str = Field(
+        "", description="SQLAlchemy URL of a database for data keys alone; empty: beside the rest."
+    )
+    store_key: str = Field(
+        "", repr=False, description="The store's key itself; several: newest first, by commas."
+    )
+    store_key_file: Path | None = Field(
+        None, description="File of the store's key, newest line first; empty: in the data folder."
+    )
+    kms: str = Field(
+        "", description="Who wraps master keys: `command`, or an entry point of `lethe.kms`."
+    )
+    kms_command: str = Field(
+        "", description="Of `command`: called with `wrap` or `unwrap` and a context; base64."
     )
 
     engine: Literal["vllm", "local"] = Field(
@@ -92,6 +112,20 @@ class Settings(BaseSettings):
         16, ge=0, description="An answer's first characters, held so that a catch starts it anew."
     )
     audit_log: str = Field("", description="File of audit lines; empty: in the data folder.")
+    audit_key_file: Path | None = Field(
+        None, description="Secret that signs audit lines; they are not signed without."
+    )
+    audit_max_bytes: int = Field(
+        256 << 20, ge=1 << 16, description="From this size on an audit file is put aside, numbered."
+    )
+    audit_anchor: str = Field(
+        "", description="Where anchors go: a file, an http(s) URL, or `command:` and a program."
+    )
+    audit_anchor_lines: int = Field(100, ge=1, description="An anchor every so many lines ...")
+    audit_anchor_s: float = Field(10.0, gt=0, description="... and so many seconds after a line.")
+    artifact_grace_s: float = Field(
+        900.0, gt=0, description="Artifacts of ended policies stay so long, and as long as answers."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )
@@ -103,6 +137,13 @@ class Settings(BaseSettings):
         given = {name for name in map(str.upper, os.environ) if name.startswith("LETHE_")}
         if unknown := sorted(given - ours):
             raise ValueError(f"unknown setting in the environment: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_the_store_key(self) -> Self:
+        given = (self.store_key, self.store_key_file, self.kms)
+        if sum(map(bool, given)) > 1:
+            raise ValueError("only one of LETHE_STORE_KEY, LETHE_STORE_KEY_FILE and LETHE_KMS")
         return self
 
     @model_validator(mode="after")
@@ -118,6 +159,11 @@ class Settings(BaseSettings):
             return f"sqlite:///{self.data_dir.resolve() / 'lethe.db'}"
         path = self.database_password_file
         return _with_password(self.database_url, path) if path else self.database_url
+
+    @property
+    def store_key_path(self) -> Path:
+        """The file of the store's key, where it comes from one."""
+        return self.store_key_file or self.data_dir / "store.key"
 
     @property
     def artifacts(self) -> Path:
@@ -151,6 +197,10 @@ class Settings(BaseSettings):
         """The API key for the rewriting model, if there is a file.  Raises OSError."""
         path = self.rewrite_key_file
         return path.read_text().strip() if path else None
+
+    def audit_key(self) -> bytes | None:
+        """The secret that signs audit lines, if any.  Raises ValueError where it is too short."""
+        return read_secret(self.audit_key_file) if self.audit_key_file else None
 
     def pepper(self) -> bytes:
         """The secret under which API keys are hashed."""
