@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,7 +195,7 @@ class PromptRenderer:
         kwargs: Mapping[str, Json],
     ) -> str:
         template = self._template(conversation.tools)
-        taken = meta.find_undeclared_variables(parsed(template)) | _ALWAYS_TAKEN
+        taken = _variables(template) | _ALWAYS_TAKEN
         given = {"add_generation_prompt": True, "continue_final_message": False, **kwargs}
         try:
             text: str = self._tokenizer.apply_chat_template(
@@ -226,6 +227,12 @@ class PromptRenderer:
     def _encode(self, text: str, *, special: bool) -> tuple[tuple[int, ...], tuple[Range, ...]]:
         encoding = self._backend.encode(text, add_special_tokens=special)
         return tuple(encoding.ids), tuple(_never_decreasing(encoding.offsets, len(text)))
+
+
+@lru_cache(maxsize=32)
+def _variables(template: str) -> frozenset[str]:
+    """What the template reads; milliseconds to find.  Raises jinja2.TemplateError."""
+    return frozenset(meta.find_undeclared_variables(parsed(template)))
 
 
 def _any_of(words: Iterable[str]) -> re.Pattern[str]:

@@ -136,25 +136,37 @@ class LocalEngine:
         continuation treated as generated ones.  interventions: one for each continuation.  Raises
         ValueError at once where something does not fit the model, and InterventionFailed.
         """
-        if len(interventions) != len(continuations) or not all(continuations):
-            raise ValueError("there must be interventions for each continuation, and none is empty")
-        for ids in continuations:
-            self.check(prompt_ids, Sampling(max_tokens=len(ids)))
-            self.check(ids, Sampling(max_tokens=1))
-        return self._logits_of(list(prompt_ids), continuations, interventions, batch_size)
+        prompts = [prompt_ids] * len(continuations)
+        return self.logits_after(prompts, continuations, interventions, batch_size)
 
-    def _logits_of(
+    def logits_after(
         self,
-        prompt: list[int],
+        prompts: Sequence[Sequence[int]],
+        continuations: Sequence[Sequence[int]],
+        interventions: Sequence[Interventions],
+        batch_size: int = 8,
+    ) -> Iterator[Tensor]:
+        """As ``logits_of``, with a prompt for each continuation."""
+        if not len(prompts) == len(interventions) == len(continuations) or not all(continuations):
+            raise ValueError("there must be interventions for each continuation, and none is empty")
+        for prompt, ids in zip(prompts, continuations, strict=True):
+            self.check(prompt, Sampling(max_tokens=len(ids)))
+            self.check(ids, Sampling(max_tokens=1))
+        return self._logits_after(prompts, continuations, interventions, batch_size)
+
+    def _logits_after(
+        self,
+        prompts: Sequence[Sequence[int]],
         continuations: Sequence[Sequence[int]],
         interventions: Sequence[Interventions],
         size: int,
     ) -> Iterator[Tensor]:
         for start in range(0, len(continuations), size):
+            asked = [list(prompt) for prompt in prompts[start : start + size]]
             chosen = [list(ids) for ids in continuations[start : start + size]]
             acting = interventions[start : start + size]
             # The last token is only chosen, and nothing is chosen after it.
-            whole = [[*prompt, *ids[:-1]] for ids in chosen]
+            whole = [[*asked[at], *ids[:-1]] for at, ids in enumerate(chosen)]
             padded, positions = _left_padded(whole)
             rows = [Row(positions[at], np.array(ids), acting[at]) for at, ids in enumerate(whole)]
             mask = torch.from_numpy(positions >= 0)
@@ -164,7 +176,7 @@ class LocalEngine:
                 own = logits[at, -len(ids) :].detach().to("cpu", torch.float32, copy=True)
                 if (edit := acting[at].logits) is not None:
                     for index in range(len(ids)):
-                        edit(own[index], prompt, tuple(ids[:index]))
+                        edit(own[index], asked[at], tuple(ids[:index]))
                 yield own
 
     def check(self, prompt_ids: Sequence[int], sampling: Sampling) -> None:
