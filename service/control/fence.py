@@ -1,4 +1,4 @@
-"""Why a replica serves nothing."""
+"""Why a replica serves nothing, or not the newest epoch."""
 
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ class FenceReason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     STORE_WENT_BACK = "store_went_back"
     POLICY_CORRUPT = "policy_corrupt"
+    ARTIFACT_CORRUPT = "artifact_corrupt"
     ENCODER_UNAVAILABLE = "encoder_unavailable"
     BUILD_FAILED = "build_failed"
     ENGINE_LACKS = "engine_lacks"

@@ -1,4 +1,4 @@
-"""Loading an epoch: read, verify and build, on a thread of its own."""
+"""Loading an epoch: read, verify, build and try, on a thread of its own."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from guards.policy import Epoch, Policy
 from guards.rules import Rules
+from models.artifact import ArtifactCorrupt, ArtifactMissing
 from models.encoder import Encoder, EncoderUnavailable
 from service.control.fence import FenceReason
 from service.store.epochs import EpochCorrupt
@@ -31,11 +32,12 @@ class Loaded:
 
 
 class LoadFailed(RuntimeError):
-    """The newest epoch could not be loaded."""
+    """An epoch could not be loaded.  number: it, or one before it that was the newest known."""
 
-    def __init__(self, reason: FenceReason) -> None:
+    def __init__(self, reason: FenceReason, number: int = 0) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.number = number
 
 
 class Loader:
@@ -46,10 +48,14 @@ class Loader:
         store: Store,
         load_encoder: EncoderLoader,
         build: BuildRules,
-        prepare: Prepare | None = None,
+        prepare: Iterable[Prepare] = (),
     ) -> None:
-        """prepare: called with the policies that come anew, before they are served."""
-        self._prepare = prepare
+        """prepare: each called with the policies that come anew, in order, before they are served.
+
+        One that raises refuses the epoch: ArtifactCorrupt and ArtifactMissing with the reason that
+        says so, anything else as a failed build.
+        """
+        self._prepare = tuple(prepare)
         self._store = store
         self._load_encoder = load_encoder
         self._build = build
@@ -59,17 +65,23 @@ class Loader:
         self._tidier = ThreadPoolExecutor(1, thread_name_prefix="lethe-compaction")
         self._tidied: Future[Loaded] | None = None
         self._tidying: Loaded | None = None
+        self._wanted = -1
         self._not_before = 0.0
         self._retry_s = _FIRST_RETRY_S
 
-    def begin(self, previous: Loaded | None, now: float, done: Callable[[], object]) -> None:
+    def begin(
+        self, newest: int, previous: Loaded | None, now: float, done: Callable[[], object]
+    ) -> None:
         """Start loading the newest epoch, unless that is under way or it is too early to retry.
 
-        previous: what it may share.  done: called from another thread when ``result`` is ready.
+        newest: its number as far as is known.  previous: what it may share.  done: called from
+        another thread when ``result`` is ready.
         """
-        if self._under_way is None and now >= self._not_before:
-            self._under_way = self._worker.submit(self._load, previous)
-            self._under_way.add_done_callback(lambda _: done())
+        if self._under_way is not None or (newest == self._wanted and now < self._not_before):
+            return
+        self._wanted = newest
+        self._under_way = self._worker.submit(self._load, previous)
+        self._under_way.add_done_callback(lambda _: done())
 
     def result(self, now: float) -> Loaded | None:
         """What was loaded, once; None while nothing is ready.
@@ -81,9 +93,11 @@ class Loader:
         finished, self._under_way = self._under_way, None
         try:
             loaded = finished.result()
-        except (LoadFailed, StoreUnavailable):
+        except (LoadFailed, StoreUnavailable) as failure:
             self._not_before = now + self._retry_s
             self._retry_s = min(2 * self._retry_s, _LONGEST_RETRY_S)
+            if isinstance(failure, LoadFailed):
+                raise LoadFailed(failure.reason, self._wanted) from None
             raise
         self._retry_s = _FIRST_RETRY_S
         return loaded
@@ -112,17 +126,20 @@ class Loader:
         try:
             encoder = self._encoder = self._encoder or self._load_encoder()
             epoch = self._store.epochs.load(previous.policies if previous else {})
+            known = previous.policies if previous else {}
+            new = [policy for policy in epoch.policies if policy.digest not in known]
+            for prepare in self._prepare:
+                prepare(new)
             rules = self._build(epoch, encoder, previous.rules if previous else None)
-            if self._prepare is not None:
-                known = previous.policies if previous else {}
-                self._prepare([p for p in epoch.policies if p.digest not in known])
         except StoreUnavailable:
             raise
         except EncoderUnavailable:
             raise LoadFailed(FenceReason.ENCODER_UNAVAILABLE) from None
         except EpochCorrupt:
             raise LoadFailed(FenceReason.POLICY_CORRUPT) from None
-        except Exception as error:  # noqa: BLE001 - the worker's boundary: the replica is fenced
+        except (ArtifactCorrupt, ArtifactMissing):
+            raise LoadFailed(FenceReason.ARTIFACT_CORRUPT) from None
+        except Exception as error:  # noqa: BLE001 - the worker's boundary: the epoch is refused
             # The kind of error only: its text could quote what is to be forgotten.
             log.error("rules_build_failed kind=%s", type(error).__name__)
             raise LoadFailed(FenceReason.BUILD_FAILED) from None

@@ -11,9 +11,11 @@ from models.chat_prompt import PromptRenderer
 from models.encoder import Encoder
 from service.audit import AuditLog
 from service.control.api import admin_router, install_error_handlers
+from service.control.artifact_check import ArtifactCheck
 from service.control.authentication import Authentication
 from service.control.engine_abilities import EngineAbilities
 from service.control.keys import KeyRing, ensure_bootstrap_keys
+from service.control.loader import Prepare
 from service.control.replica import Replica, ReplicaFenced
 from service.gateway.agents import Agents, EngineAgents, RemoteAgents
 from service.gateway.canary import Canary
@@ -35,6 +37,7 @@ from service.settings import Settings
 from service.store.store import Store, open_store
 
 REPORT_S = 1.0
+STORE_PATIENCE_S = 60.0  # a gateway that starts while the database restarts waits for it
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Apps:
 
 def create_apps(settings: Settings) -> Apps:
     """Raises StoreUnavailable, OSError or ValueError where the gateway cannot be made."""
-    store = open_store(settings)
+    store = open_store(settings, patience_s=STORE_PATIENCE_S)
     ensure_bootstrap_keys(store, settings.data_dir)
     keys = KeyRing(store, settings.pepper())
     audit = AuditLog(settings.audit_path)
@@ -59,12 +62,7 @@ def create_apps(settings: Settings) -> Apps:
         lambda: Encoder.load(settings.encoder_folder),
         keys=keys,
         engine=abilities,
-        prepare=Preloader(
-            settings.engine_url,
-            settings.engine_key(),
-            settings.artifact_store(),
-            wait_s=settings.lease_s / 2,
-        ),
+        prepare=_prepare(settings),
     )
     renderer = PromptRenderer(settings.model)
     engine = _engine(settings, renderer)
@@ -163,6 +161,15 @@ class _Parts:
             ids=tuple(sorted(ordinary)),
             engine=self.abilities,
         )
+
+
+def _prepare(settings: Settings) -> tuple[Prepare, ...]:
+    """What an epoch has to pass before this process is ready for it."""
+    artifacts = settings.artifact_store()
+    preload = Preloader(
+        settings.engine_url, settings.engine_key(), artifacts, wait_s=settings.lease_s / 2
+    )
+    return ArtifactCheck(artifacts), preload
 
 
 def _engine(settings: Settings, renderer: PromptRenderer) -> Engine:

@@ -1,11 +1,14 @@
 """Noticing that another process has changed the database."""
 
 import sqlite3
+import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.store.database import Database, StoreUnavailable
+from service.store.postgres import Listener
 
 
 class Changes(Protocol):
@@ -44,17 +47,36 @@ class SqliteChanges:
         self._connection.close()
 
 
-class AlwaysChanged:
-    """For databases without a cheaper sign: the caller looks each time."""
+class PostgresChanges:
+    """LISTEN/NOTIFY: the caller is woken, and asked nothing of the server while nothing changes.
+
+    While the connection is lost, every call says that something may have changed: polling.
+    """
+
+    def __init__(self, database: Database, wake: Callable[[], None]) -> None:
+        self._heard = threading.Event()
+        self._wake = wake
+        self._heard.set()
+        self._listener = Listener(database.engine.url, self._on_change)
 
     def changed(self) -> bool:
-        """True."""
-        return True
+        """As the protocol has it; True at first, and while nothing can be heard."""
+        heard = self._heard.is_set()
+        self._heard.clear()  # before the caller looks: what comes meanwhile sets it again
+        return heard or not self._listener.listening.is_set()
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """End the connection."""
+        self._listener.close()
+
+    def _on_change(self) -> None:
+        self._heard.set()
+        self._wake()
 
 
-def follow(database: Database) -> Changes:
-    """The cheapest way to notice changes.  Raises StoreUnavailable."""
-    return SqliteChanges(database) if database.is_sqlite else AlwaysChanged()
+def follow(database: Database, wake: Callable[[], None] = lambda: None) -> Changes:
+    """The cheapest way to notice changes.  Raises StoreUnavailable.
+
+    wake: called from another thread where a change announces itself; SQLite's do not.
+    """
+    return SqliteChanges(database) if database.is_sqlite else PostgresChanges(database, wake)

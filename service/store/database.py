@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from service.store import postgres
 
 BUSY_TIMEOUT_MS = 10_000
 _WRITE = "lethe_write"
@@ -43,9 +45,10 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, quiet: bool = False) -> Iterator[Connection]:
         """A transaction that no other writer overlaps; durable when this returns.
 
+        quiet: nothing that a replica waits for; nobody is woken.
         Raises StoreUnavailable, and then nothing of it has happened, or (where the connection to a
         remote database broke at the commit) all of it.
         """
@@ -53,6 +56,13 @@ class Database:
             if not self.is_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:k)"), {"k": _WRITERS_LOCK})
             yield connection
+            if not quiet:
+                self.announce(connection)
+
+    def announce(self, connection: Connection) -> None:
+        """Wake whoever listens, when this transaction commits.  SQLite's readers see it anyway."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT pg_notify(:c, '')"), {"c": postgres.CHANNEL})
 
     def close(self) -> None:
         """Close every connection."""
@@ -69,17 +79,31 @@ def _translated() -> Iterator[None]:
 
 
 def open_database(url: str) -> Database:
-    """Open, creating a SQLite file (owner-only) where there is none.  Raises StoreUnavailable."""
+    """Open, creating a SQLite file (owner-only) where there is none.
+
+    url: ``sqlite:///...``, ``postgresql://...`` or ``postgresql+psycopg://...``.
+    Raises StoreUnavailable, ValueError for any other URL.
+    """
     parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return Database(create_engine(parsed, hide_parameters=True, pool_pre_ping=True))
-    if not parsed.database or parsed.database == ":memory:":
+    backend = parsed.get_backend_name()
+    if backend == "postgresql":
+        return Database(postgres.engine(parsed))
+    if backend != "sqlite":
+        raise ValueError("the database must be SQLite or PostgreSQL")
+    return _open_sqlite(parsed)
+
+
+def _open_sqlite(url: URL) -> Database:
+    if not url.database or url.database == ":memory:":
         raise ValueError("the database must be a file: several processes follow it")
-    _create_file(Path(parsed.database))
-    engine = create_engine(parsed, hide_parameters=True, pool_size=10, max_overflow=40)
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
     with _translated():
+        try:
+            _create_file(Path(url.database))
+        except OSError as error:
+            raise DBAPIError(None, None, error) from None
+        engine = create_engine(url, hide_parameters=True, pool_size=10, max_overflow=40)
+        event.listen(engine, "connect", _on_connect)
+        event.listen(engine, "begin", _on_begin)
         _switch_to_wal(engine)
     return Database(engine)
 

@@ -1,8 +1,14 @@
-"""Epochs: the numbered list of active policies, read whole and checked."""
+"""Epochs: the numbered list of active policies, read whole and checked.
+
+An accepted change makes the next epoch, which is *prepared*: replicas load it, and go on serving
+the one before.  It becomes *current* in the transaction in which the last replica that may be
+serving says that it is ready (service/store/replicas.py).
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from guards.policy import Epoch, Policy
 from models.artifact import canonical_json
@@ -15,6 +21,14 @@ _ACTIVE = [state.value for state in sorted(ENFORCED)]
 _CHUNK = 500  # bound variables of one statement
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the installation stands.  current: the epoch to be served; newest: that to prepare."""
+
+    current: int
+    newest: int
+
+
 class EpochCorrupt(ValueError):
     """What was read is not the epoch that was written: serve nothing."""
 
@@ -25,8 +39,24 @@ def newest(connection: Connection) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def current(connection: Connection) -> int:
+    """The number of the epoch that is to be served; 0 before the first."""
+    query = (
+        select(epochs.c.number)
+        .where(epochs.c.current_at.is_not(None))
+        .order_by(epochs.c.number.desc())
+        .limit(1)
+    )
+    return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+def make_current(connection: Connection, number: int) -> None:
+    """Have this epoch served.  Only where every replica that may be serving is ready for it."""
+    connection.execute(update(epochs).where(epochs.c.number == number).values(current_at=now_ms()))
+
+
 def advance(connection: Connection, seal: Seal) -> int:
-    """Sign what this transaction has made active as the next epoch; its number."""
+    """Sign what this transaction has made active as the next epoch, to be prepared; its number."""
     number = newest(connection) + 1
     signature = _sign(seal, number, _active(connection))
     connection.execute(
@@ -46,6 +76,11 @@ class Epochs:
         """The newest number.  Raises StoreUnavailable."""
         with self._database.reading() as connection:
             return newest(connection)
+
+    def standing(self) -> Standing:
+        """Which epoch is to be served, and which to be prepared.  Raises StoreUnavailable."""
+        with self._database.reading() as connection:
+            return Standing(current(connection), newest(connection))
 
     def load(self, known: Mapping[str, Policy] | None = None) -> Epoch:
         """The newest epoch, its policies in the order of their requests.

@@ -69,13 +69,20 @@ epochs = Table(
     # number and list shows a replica that it read exactly this epoch.
     Column("signature", String(64), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    # When it became current: every replica that may be serving was ready for it.  Until then it is
+    # prepared only.  NULL for good where a later one became current in its place.
+    Column("current_at", BigInteger),
 )
 
 replicas = Table(
     "replicas",
     metadata,
     Column("id", _ID, primary_key=True),
+    # The epoch that it serves; -1 before the first.
     Column("acked_epoch", BigInteger, nullable=False),
+    # The newest epoch that it could switch to at once; and the newest that it could not load.
+    Column("ready_epoch", BigInteger, nullable=False),
+    Column("refused_epoch", BigInteger, nullable=False),
     # Counts up at each renewal: others judge a lease by their own clock and by this standing still.
     Column("renewals", BigInteger, nullable=False),
     Column("renewed_at", BigInteger, nullable=False),

@@ -1,5 +1,9 @@
 """The store: everything that is durable, as one value."""
 
+import logging
+import time
+from collections.abc import Callable
+
 from service.settings import Settings, read_secret
 from service.store.api_keys import ApiKeys
 from service.store.changes import Changes, follow
@@ -12,6 +16,10 @@ from service.store.sealing import Seal
 
 __all__ = ["Store", "StoreUnavailable", "open_store"]
 
+AGAIN_S = 1.0
+
+log = logging.getLogger(__name__)
+
 
 class Store:
     """Forget requests, policies, epochs, replicas and API keys.  Thread-safe."""
@@ -23,21 +31,41 @@ class Store:
         self.replicas = Replicas(database)
         self.api_keys = ApiKeys(database)
 
-    def changes(self) -> Changes:
-        """A new watch for changes, for one thread.  Raises StoreUnavailable."""
-        return follow(self._database)
+    def changes(self, wake: Callable[[], None] = lambda: None) -> Changes:
+        """A new watch for changes, for one thread.  Raises StoreUnavailable.
+
+        wake: called, from another thread, where a change announces itself (PostgreSQL).
+        """
+        return follow(self._database, wake)
 
     def close(self) -> None:
         """Close every connection."""
         self._database.close()
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, patience_s: float = 0.0) -> Store:
     """Open the database, creating or migrating it under a lock.
 
+    patience_s: how long to go on trying while it does not answer, blocking.
     Raises StoreUnavailable, or ValueError for a URL or a ``store.key`` that cannot be used.
     """
     seal = Seal(read_secret(settings.data_dir / "store.key"))
-    database = open_database(settings.database)
-    migrate(database)
-    return Store(database, seal)
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return Store(_up_to_date(settings.database), seal)
+        except StoreUnavailable:
+            if time.monotonic() >= deadline:
+                raise
+            log.warning("store_unavailable, trying again")
+            time.sleep(AGAIN_S)
+
+
+def _up_to_date(url: str) -> Database:
+    database = open_database(url)
+    try:
+        migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database

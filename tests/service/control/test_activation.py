@@ -12,6 +12,7 @@ from service.control.activation import Activation, NotEnforcedYet
 from service.control.lease import margin
 from service.control.replica import Replica
 from service.settings import Settings
+from service.store.replicas import Report
 from service.store.store import Store
 
 Wait = Callable[[Callable[[], object]], None]
@@ -53,7 +54,7 @@ async def test_without_replicas_nothing_is_waited_for(
 async def test_a_dead_replica_is_waited_for_until_its_lease_is_over(
     store: Store, newer: Callable[[], int]
 ) -> None:
-    store.replicas.renew("rep_dead", 0)
+    store.replicas.renew("rep_dead", Report(0, 0))
     clock = asyncio.get_running_loop()
     began = clock.time()
     await Activation(store, 0.3).everywhere(newer())
@@ -65,12 +66,12 @@ async def test_a_replica_that_lives_and_never_follows_is_not_success(
 ) -> None:
     number = newer()
     activation = Activation(store, 0.2)
-    store.replicas.renew("rep_stuck", number)
+    store.replicas.renew("rep_stuck", Report(number, number))
     ended = threading.Event()
 
     def renew() -> None:
         while not ended.wait(0.02):
-            store.replicas.renew("rep_stuck", number)
+            store.replicas.renew("rep_stuck", Report(number, number))
 
     thread = threading.Thread(target=renew)
     thread.start()

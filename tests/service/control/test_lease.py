@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.control.lease import Lease, LeaseWatch, margin, steady
-from service.store.replicas import ReplicaRow
+from service.store.epochs import Standing
+from service.store.replicas import Renewal, ReplicaRow, Report
 from service.store.store import Store
 
 LEASE_S = 2.0
@@ -89,22 +90,28 @@ def test_an_ended_lease_is_not_revived_by_a_renewal_under_way() -> None:
     assert not lease.held
 
 
+def _stands(number: int) -> Report:
+    return Report(acked=number, ready=number)
+
+
 def test_without_a_lease_only_the_newest_epoch_gives_one(
     store: Store, newer: Callable[[], int]
 ) -> None:
     before = newer()
-    assert store.replicas.renew("rep_a", before)
+    assert store.replicas.renew("rep_a", _stands(before)) == Renewal(before, joined=True)
     after = newer()
-    assert store.replicas.renew("rep_a", before)  # others still wait for this one
-    assert not store.replicas.renew("rep_b", before)
-    assert store.replicas.renew("rep_b", after)
+    # Others still wait for this one, and it holds up the epoch that it is not ready for.
+    assert store.replicas.renew("rep_a", _stands(before)) == Renewal(before, joined=False)
+    assert store.replicas.renew("rep_b", _stands(before)) is None
+    assert store.replicas.renew("rep_b", _stands(after)) == Renewal(before, joined=True)
     store.replicas.leave("rep_a")
-    assert not store.replicas.renew("rep_a", before)
+    assert store.epochs.standing() == Standing(after, after)
+    assert store.replicas.renew("rep_a", _stands(before)) is None
 
 
 def test_a_row_that_was_renewed_after_all_stays(store: Store) -> None:
-    store.replicas.renew("rep_a", 0)
+    store.replicas.renew("rep_a", _stands(0))
     (seen,) = store.replicas.all()
-    store.replicas.renew("rep_a", 0)
+    store.replicas.renew("rep_a", _stands(0))
     store.replicas.remove(seen)
     assert [row.id for row in store.replicas.all()] == ["rep_a"]

@@ -14,6 +14,7 @@ from models.encoder import Encoder, EncoderUnavailable
 from service.control.fence import FenceReason
 from service.control.replica import Replica, ReplicaFenced
 from service.settings import Settings
+from service.store.epochs import Standing
 from service.store.store import Store
 
 Wait = Callable[[Callable[[], object]], None]
@@ -88,7 +89,7 @@ def test_without_its_encoder_it_serves_nothing_and_tries_again(
     wait_until(lambda: replica.fenced is None)
 
 
-def test_a_failed_build_fences_what_served_before(
+def test_an_epoch_that_nobody_can_build_leaves_the_one_before_in_force(
     make: Make, store: Store, newer: Callable[[], int], wait_until: Wait, plane_app: ModuleType
 ) -> None:
     broken = threading.Event()
@@ -99,13 +100,61 @@ def test_a_failed_build_fences_what_served_before(
         return plane_app.build_plainly(epoch, encoder, previous)
 
     replica = make(build=build)
-    wait_until(lambda: replica.fenced is None)
+    before = newer()
+    wait_until(lambda: _serves(replica, before))
     broken.set()
-    newer()
-    wait_until(lambda: replica.fenced is FenceReason.BUILD_FAILED)
-    wait_until(lambda: not store.replicas.all())  # nobody has to wait for it
+    after = newer()
+    wait_until(lambda: replica.refusal is FenceReason.BUILD_FAILED)
+    assert _serves(replica, before)
+    assert store.epochs.standing() == Standing(current=before, newest=after)
     broken.clear()
-    wait_until(lambda: replica.fenced is None)
+    wait_until(lambda: _serves(replica, after))
+    assert replica.refusal is None
+
+
+def test_who_cannot_build_what_another_can_stops_serving_and_is_not_waited_for(
+    make: Make, store: Store, newer: Callable[[], int], wait_until: Wait, plane_app: ModuleType
+) -> None:
+    broken = threading.Event()
+
+    def build(epoch: Any, encoder: Any, previous: Any) -> Any:
+        if broken.is_set():
+            raise ValueError("Ilse Vantongeren")
+        return plane_app.build_plainly(epoch, encoder, previous)
+
+    weak, strong = make(build=build), make()
+    before = newer()
+    wait_until(lambda: _serves(weak, before) and _serves(strong, before))
+    broken.set()
+    after = newer()
+    wait_until(lambda: weak.fenced is FenceReason.BUILD_FAILED)
+    wait_until(lambda: [row.id for row in store.replicas.all()] == [strong.id])
+    wait_until(lambda: _serves(strong, after))
+    broken.clear()
+    wait_until(lambda: _serves(weak, after))
+
+
+def test_nobody_serves_an_epoch_before_everybody_is_ready_for_it(
+    make: Make, store: Store, newer: Callable[[], int], wait_until: Wait, plane_app: ModuleType
+) -> None:
+    go_on = threading.Event()
+    slowed = threading.Event()
+
+    def build(epoch: Any, encoder: Any, previous: Any) -> Any:
+        if slowed.is_set():
+            go_on.wait(60)
+        return plane_app.build_plainly(epoch, encoder, previous)
+
+    quick, slow = make(), make(build=build)
+    before = newer()
+    wait_until(lambda: _serves(quick, before) and _serves(slow, before))
+    slowed.set()
+    after = newer()
+    wait_until(lambda: any(row.ready_epoch == after for row in store.replicas.all()))
+    assert [_epoch(quick), _epoch(slow)] == [before, before]
+    assert store.epochs.standing() == Standing(current=before, newest=after)
+    go_on.set()
+    wait_until(lambda: _serves(quick, after) and _serves(slow, after))
 
 
 def test_a_changed_policy_is_not_served(
