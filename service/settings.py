@@ -108,6 +108,31 @@ class Settings(BaseSettings):
         32, ge=1, description="Most calls of the rewriting model for one prompt."
     )
 
+    compiler: Literal["on", "off"] = Field(
+        "on", description="Whether `lethe demo` starts a compiler beside engine and gateway."
+    )
+    compiler_threads: int = Field(1, ge=1, le=256, description="Threads of a compiler process.")
+    compiler_lease_s: float = Field(
+        10.0, gt=0, description="A compiler that shows no life for so long loses its work."
+    )
+    recertify: bool = Field(
+        default=True,
+        description="Compile again what was certified for another model or engine than is served.",
+    )
+    floor_leak_upper: float = Field(
+        0.05, ge=0, le=1, description="Highest upper bound of leaks of a policy that goes active."
+    )
+    floor_changed_upper: float = Field(
+        0.02, ge=0, le=1, description="Highest upper bound of near misses answered differently."
+    )
+    compile_cost: float = Field(
+        1.5, ge=1, description="A matched answer's time under a policy over that without, at most."
+    )
+    compile_error: float = Field(
+        0.01, gt=0, lt=1, description="Share of prompts about a subject that may go unrecognised."
+    )
+    import_bytes: int = Field(64 << 20, gt=0, description="Largest upload of a bulk import.")
+
     opening_chars: int = Field(
         16, ge=0, description="An answer's first characters, held so that a catch starts it anew."
     )
