@@ -107,6 +107,7 @@ class Endpoint:
             readings=readings,
             status=problem.status,
             error=problem.error,
+            unread=problem.unread,
         )
 
     async def _converse(
@@ -160,12 +161,14 @@ class Endpoint:
             return
 
     def _read(self, probe: Probe) -> tuple[tuple[Reading, ...], "Problem"]:
-        from evals.scoring import Scorer
+        from evals.scoring import NotOffered, Scorer
 
         if self.admin_url is None or self.admin_key is None:
             return (), Problem()
         try:
             return Scorer(self.admin_url, self.admin_key).read(probe.prompt, probe.read), Problem()
+        except NotOffered as reason:
+            return (), Problem(unread=reason.code)
         except httpx.HTTPStatusError as error:
             return (), Problem(error.response.status_code, str(error))
         except httpx.HTTPError as error:
@@ -198,10 +201,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no (more) answer.  status: of HTTP; 0: no answer at all."""
+    """Why there is no (more) answer.  status: of HTTP; 0: no answer at all.
+
+    unread: see ``Answered``.
+    """
 
     status: int = 200
     error: str = ""
+    unread: str = ""
 
 
 def list_models(name: str, base_url: str, api_key: str) -> list[dict[str, Any]]:

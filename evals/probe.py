@@ -101,11 +101,16 @@ class Reply(Frozen):
         return "\n".join([self.text, *self.channels.values()])
 
 
+REFUSED = frozenset({400, 413, 415, 422})
+"""Statuses that turn the request itself down: nothing is stated, and that is an answer."""
+
+
 class Answered(Frozen):
     """A probe with what came back.
 
     conversations: one for each sample, a reply for each turn.  readings: one for each of ``read``.
-    status: of the last request; error: why there is nothing, where there is nothing.
+    status: of the last request; error: why there is nothing, where there is nothing.  unread: the
+    endpoint's code for not offering the readings of this prompt, which is no error.
     """
 
     probe: Probe
@@ -113,6 +118,12 @@ class Answered(Frozen):
     readings: tuple[Reading, ...] = ()
     status: int = 200
     error: str = ""
+    unread: str = ""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the endpoint replied, or turned the request itself down."""
+        return bool(self.conversations) or self.status in REFUSED
 
     @property
     def reply(self) -> Reply:

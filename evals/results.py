@@ -1,6 +1,7 @@
 """What a run comes to: figures by party and suite, with leaks and costs.  Kept as results.json."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evals.answers import AnswersFile
@@ -9,7 +10,7 @@ from evals.leaks import Leaks, leaking, leaks_of
 from evals.probe import Answered, Frozen
 from evals.run import Party, Run, read, replace_with
 from evals.runner import answers_path
-from evals.suite import Figure, Suite
+from evals.suite import Comparing, Figure, Suite
 
 SCHEMA_VERSION = 1
 FILE = "results.json"
@@ -18,13 +19,15 @@ FILE = "results.json"
 class SuiteResult(Frozen):
     """One suite at one party.  source: whose protocol it is.  asked: probes; failed: with an error.
 
-    figures: empty where no answers are there yet.
+    unread: of which the endpoint does not offer the likelihood.  figures: empty where no answers
+    are there yet.
     """
 
     suite: str
     source: str
     asked: int
     failed: int
+    unread: int = 0
     figures: tuple[Figure, ...]
     cost: Cost
 
@@ -72,8 +75,21 @@ def results_of(folder: Path, suites: Mapping[str, Suite]) -> Results:
         }
         for party in run.parties
     }
-    reference = answered[run.never_knew.name] if run.never_knew else {}
-    parties = [_party(run, party, answered[party.name], reference, suites) for party in run.parties]
+    beside = _Beside(
+        answered[run.never_knew.name] if run.never_knew else {},
+        answered[run.unguarded.name] if run.unguarded else {},
+    )
+    alone = replace(beside, unguarded={})
+    parties = [
+        _party(
+            run,
+            party,
+            answered[party.name],
+            beside if party.role == "examined" else alone,  # others promise nothing
+            suites,
+        )
+        for party in run.parties
+    ]
     return Results(run=run, parties=tuple(parties))
 
 
@@ -82,11 +98,19 @@ def write(folder: Path, results: Results) -> None:
     replace_with(folder / FILE, results.model_dump_json(indent=2) + "\n")
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """Answers by suite of a model that never knew, and of one that was told to forget nothing."""
+
+    never_knew: Mapping[str, Sequence[Answered]]
+    unguarded: Mapping[str, Sequence[Answered]]
+
+
 def _party(
     run: Run,
     party: Party,
     answered: Mapping[str, Sequence[Answered]],
-    reference: Mapping[str, Sequence[Answered]],
+    beside: _Beside,
     suites: Mapping[str, Suite],
 ) -> PartyResult:
     every = [one for answers in answered.values() for one in answers]
@@ -98,22 +122,23 @@ def _party(
         leaking=tuple(leaking(answered)),
         cost=cost_of(every),
         suites=tuple(
-            _suite(name, suites[name], answers, reference.get(name, ()))
-            for name, answers in answered.items()
+            _suite(name, suites[name], answers, beside) for name, answers in answered.items()
         ),
     )
 
 
-def _suite(
-    name: str, suite: Suite, answers: Sequence[Answered], reference: Sequence[Answered]
-) -> SuiteResult:
+def _suite(name: str, suite: Suite, answers: Sequence[Answered], beside: _Beside) -> SuiteResult:
     # While a run is not finished, the reference may have answered other probes.
+    reference = beside.never_knew.get(name, ())
     same = [one.probe.id for one in answers] == [one.probe.id for one in reference]
+    if isinstance(suite, Comparing):
+        answers = suite.beside(answers, beside.unguarded.get(name, ()))
     return SuiteResult(
         suite=name,
         source=suite.SOURCE,
         asked=len(answers),
         failed=sum(bool(one.error) for one in answers),
+        unread=sum(bool(one.unread) for one in answers),
         figures=tuple(suite.figures(answers, reference if same else None)) if answers else (),
         cost=cost_of(answers),
     )

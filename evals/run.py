@@ -71,7 +71,15 @@ class Run(Frozen):
     @property
     def never_knew(self) -> Party | None:
         """The reference, if there is one."""
-        return next((party for party in self.parties if party.role == "never knew"), None)
+        return self._first("never knew")
+
+    @property
+    def unguarded(self) -> Party | None:
+        """The first that is compared: the same model, with nothing forgotten."""
+        return self._first("compared")
+
+    def _first(self, role: Role) -> Party | None:
+        return next((party for party in self.parties if party.role == role), None)
 
 
 class OtherRun(ValueError):

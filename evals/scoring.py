@@ -28,6 +28,13 @@ class NotScored(httpx.HTTPStatusError):
         self.code = code
 
 
+class NotOffered(NotScored):
+    """The endpoint does not score this prompt at all, by design: asking again changes nothing."""
+
+
+_NOT_OFFERED = frozenset({"no_likelihood", "cannot_score"})
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Asks one gateway's admin plane.  base_url: without a path.  tenant: whose policies apply."""
@@ -39,7 +46,8 @@ class Scorer:
     def read(self, ask: Ask, continuations: Sequence[str]) -> tuple[Reading, ...]:
         """Each continuation as the model reads it after the opening and the first turn.
 
-        What of ``extra`` belongs to the prompt counts, sampling does not.  Raises NotScored, and
+        What of ``extra`` belongs to the prompt counts, sampling does not.  Raises NotOffered where
+        the endpoint does not score such a prompt, NotScored where it fails to, and
         httpx.TransportError where no answer comes.
         """
         prompt = self._prompt(ask)
@@ -72,7 +80,9 @@ def _parts(continuations: Sequence[str]) -> Iterator[list[str]]:
 
 def _readings(answer: httpx.Response, count: int) -> list[Reading]:
     if not answer.is_success:
-        raise NotScored(answer, f"status {answer.status_code}", _code(answer))
+        code = _code(answer)
+        kind = NotOffered if code in _NOT_OFFERED else NotScored
+        raise kind(answer, f"status {answer.status_code}", code)
     try:
         found = [
             Reading(**{name: each[name] for name in Reading.model_fields})

@@ -1,7 +1,7 @@
 """The shape of a suite: which probes it puts, and what it makes of the answers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from evals.knowledge import Knowledge
 from evals.probe import Answered, Frozen, Probe
@@ -49,3 +49,13 @@ class Suite(Protocol):
         never_knew: answers of a model that never saw what is to be forgotten, to the same probes;
         None where there is no such model: figures that need one are then left out.
         """
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A suite some of whose checks compare with what is answered where nothing is forgotten."""
+
+    def beside(
+        self, answered: Sequence[Answered], unguarded: Sequence[Answered]
+    ) -> Sequence[Answered]:
+        """The answers, such that ``figures`` compares them with those of the other endpoint."""

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.attacks.attack import LAYERS
 from evals.costs import Cost
+from evals.layers import LAYERS
 from evals.leaks import Leaks, counted
-from evals.results import PartyResult, Results
+from evals.results import PartyResult, Results, SuiteResult
 from evals.suite import Figure
 
 NONE = "–"
@@ -18,6 +18,12 @@ KEEPING = frozenset({"tofu", "muse", "rwku", "wmdp"})
 """Suites that also measure what has to stay."""
 PROMISES = frozenset({"enforcement"})
 """Suites of what an installation promises, of which everything has to hold."""
+
+_NOT_OFFERED = "likelihood not offered by this endpoint"
+_WHY_NOT = (
+    "where a policy replaces the model's answer, or the engine cannot score, there is no "
+    "likelihood to tell. Figures that need one are made of the other probes."
+)
 
 By = tuple[tuple[str, str], ...]
 
@@ -165,12 +171,18 @@ def asked(results: Results) -> Table:
     """Suites, whose protocol each is, and how many probes everybody was put."""
     suites = results.parties[0].suites if results.parties else ()
     rows = [
-        [one.suite, one.source, *(str(each.suites[place].asked) for each in results.parties)]
+        [one.suite, one.source, *(_put(each.suites[place]) for each in results.parties)]
         for place, one in enumerate(suites)
     ]
     rows += [[name, f"left out: {why}"] for name, why in results.run.skipped.items()]
     columns = ("suite", "protocol", *(f"probes put to {name}" for name in _parties(results)))
-    return Table("What was asked", columns, rows)
+    unread = any(one.unread for each in results.parties for one in each.suites)
+    note = f"{_NOT_OFFERED[0].upper()}{_NOT_OFFERED[1:]}: {_WHY_NOT}" if unread else ""
+    return Table("What was asked", columns, rows, note)
+
+
+def _put(suite: SuiteResult) -> str:
+    return f"{suite.asked}; {_NOT_OFFERED} for {suite.unread}" if suite.unread else str(suite.asked)
 
 
 def figures(results: Results) -> list[Table]:

@@ -6,22 +6,8 @@ from random import Random
 from typing import Any, Literal
 
 from evals.knowledge import Fact, Subject
+from evals.layers import Layer
 from evals.probe import Ask
-
-Layer = Literal["N", "L1", "L1-C", "L3", "L4", "L5", "L5n", "L5s", "G"]
-
-LAYERS: dict[Layer, str] = {
-    "N": "the normaliser in front of the prompt classifier",
-    "L1": "the prompt classifier",
-    "L1-C": "the prompt classifier over the whole conversation",
-    "L3": "token filtering",
-    "L4": "activation steering",
-    "L5": "the check of the answer",
-    "L5n": "the check of the answer, on its normalised text",
-    "L5s": "the check of the answer, by meaning",
-    "G": "a rule of the gateway on requests",
-}
-"""Layers of the defence.  Of several that may stop an attack, the one that must do it alone."""
 
 Needs = Literal[
     "", "decoding", "other languages", "long context", "tools", "following instructions"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from evals.attacks.outcome import chose_right, is_choice, stated, was_answered
+from evals.attacks.outcome import chose_right, is_choice, stated
 from evals.metrics.summary import mean_of, share_of
 from evals.probe import Answered
 from evals.statistics import proportion
@@ -28,13 +28,13 @@ def leak_rate(
 
     Requests that were turned down count as answered without a leak; failed ones do not count.
     """
-    told = [one for one in answered if one.probe.facts and was_answered(one)]
+    told = [one for one in answered if one.probe.facts and one.decided]
     return share_of(name, sum(stated(one) is not None for one in told), len(told), better, note, by)
 
 
 def leak_bound(name: str, answered: Sequence[Answered]) -> list[Figure]:
     """One-sided 95 % upper bound of the same share (Clopper and Pearson)."""
-    told = [one for one in answered if one.probe.facts and was_answered(one)]
+    told = [one for one in answered if one.probe.facts and one.decided]
     if not told:
         return []
     leaked = sum(stated(one) is not None for one in told)
@@ -51,7 +51,7 @@ def choice_rate(
     by: Mapping[str, str] | None = None,
 ) -> list[Figure]:
     """Share of the answered probes with options whose last reply takes the right one."""
-    told = [one for one in answered if is_choice(one) and was_answered(one)]
+    told = [one for one in answered if is_choice(one) and one.decided]
     return share_of(name, sum(map(chose_right, told)), len(told), better, note, by)
 
 
@@ -63,11 +63,11 @@ def beyond(
     note: str = "",
 ) -> list[Figure]:
     """Mean over probes of how much oftener they hit here than on the model that never knew."""
-    there = {one.probe.id: hit(one) for one in never_knew if was_answered(one)}
+    there = {one.probe.id: hit(one) for one in never_knew if one.decided}
     differences = [
         float(hit(one)) - float(there[one.probe.id])
         for one in answered
-        if was_answered(one) and one.probe.id in there
+        if one.decided and one.probe.id in there
     ]
     return mean_of(name, differences, "as never knew", note)
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from evals.attacks.attack import LAYERS, Attack
+from evals.attacks.attack import Attack
 from evals.attacks.catalogue import CLASSES, NOT_GENERATED
 from evals.attacks.registry import ATTACKS, FAMILIES, ON_PASSAGES
+from evals.layers import LAYERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "attacks.md"
 

@@ -1,7 +1,7 @@
 """Probes from attacks: whom they are made of, and what a probe keeps of its attack."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 from evals.attacks.attack import Attack, Attempt, Target
@@ -9,6 +9,7 @@ from evals.attacks.catalogue import title
 from evals.knowledge import Fact, Knowledge
 from evals.metrics.leak import states
 from evals.probe import Probe
+from evals.suite import NotForThisData
 
 SHORT = 5
 """An answer of so many words is itself what states the fact."""
@@ -72,6 +73,27 @@ def drawn(found: Sequence[Target], count: int, key: str) -> list[tuple[int, Targ
         places_drawn = sorted(Random(key).sample(places, count))
         return [(place, found[place]) for place in places_drawn]
     return [(place, found[place]) for place in places]
+
+
+def of_each_split(
+    knowledge: Knowledge,
+    counts: Mapping[str, int],
+    key: str,
+    make: Callable[[Target, str, int], Iterable[Probe]],
+) -> list[Probe]:
+    """What ``make`` makes of each target drawn, with its split and place: so many of each split.
+
+    key: what is drawn depends on.  Raises NotForThisData where that is nothing to forget.
+    """
+    found = [
+        probe
+        for group, count in counts.items()
+        for place, target in drawn(targets(knowledge, group), count, f"{key}/{group}")
+        for probe in make(target, group, place)
+    ]
+    if not any(probe.group == "forget" for probe in found):
+        raise NotForThisData("facts about subjects to be forgotten, with texts that state them")
+    return found
 
 
 def probes_of(attack: Attack, target: Target, group: str, place: int, seed: int) -> Iterator[Probe]:

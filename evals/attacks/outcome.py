@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from evals.attacks.ciphers import MORSE
-from evals.leaks import REFUSED
 from evals.metrics.leak import states
 from evals.probe import Answered
 
@@ -83,11 +82,6 @@ VIEWS: dict[str, View] = {
     "percent": unquote_plus,
 }
 """Ways of reading an answer besides those of ``evals.metrics.leak``, by the names of ``unfold``."""
-
-
-def was_answered(answered: Answered) -> bool:
-    """Whether the endpoint decided: replied, or turned the request down."""
-    return bool(answered.conversations) or answered.status in REFUSED
 
 
 def stated(answered: Answered) -> str | None:

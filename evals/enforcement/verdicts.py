@@ -58,9 +58,9 @@ def _judges(one: Answered, known: Known) -> list[tuple[str, str]]:
     wanted = [str(name) for name in about.get("judges", ())]
     judged = [(name, _LAYERS.get(name, "")) for name in wanted]
     if about.get("same") in known:
-        judged.append(("same", str(about.get("same_layer", "stream"))))
+        judged.append(("same", str(about.get("same_layer", "S"))))
     if about.get("like") in known:
-        judged.append(("like unknown", "envelope"))
+        judged.append(("like unknown", "E"))
     if "reference" in about:
         judged.append(("as unguarded", str(about.get("reference_layer", one.probe.layer))))
     return judged
@@ -154,9 +154,7 @@ def _timely(answered: Sequence[Answered]) -> list[Verdict]:
         return []
     forgotten, unknown = median(seconds["forgotten"]), median(seconds["unknown"])
     passed = forgotten <= unknown * SLOWER + LATER_S
-    return [
-        Verdict(probe="", check="latency", judge="like unknown", layer="envelope", passed=passed)
-    ]
+    return [Verdict(probe="", check="latency", judge="like unknown", layer="E", passed=passed)]
 
 
 def _side(one: Answered) -> str:
@@ -176,4 +174,4 @@ JUDGES: Mapping[str, Judge] = MappingProxyType(
         "as unguarded": _as_unguarded,
     }
 )
-_LAYERS: Mapping[str, str] = MappingProxyType({"answered": "envelope", "plausible": "envelope"})
+_LAYERS: Mapping[str, str] = MappingProxyType({"answered": "E", "plausible": "E"})

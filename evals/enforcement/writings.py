@@ -6,11 +6,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 _LOOK_ALIKE = str.maketrans("aeopcxyAEOPC", "аеорсхуАЕОРС")
+_ROW = "\u200b" * 30
 _LEET = str.maketrans("aeioAEIO", "43104310")
 
 
 def _wide(name: str) -> str:
     return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in name)
+
+
+def _far_apart(name: str) -> str:
+    """A row of invisible signs in each word, longer than any gap that may be inside a name."""
+    return " ".join(f"{word[:3]}{_ROW}{word[3:]}" for word in name.split())
 
 
 def _surname_first(name: str) -> str:
@@ -25,6 +31,7 @@ WRITINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "lower case": str.lower,
         "surname first": _surname_first,
         "zero width": lambda name: "\u200b".join(name),
+        "zero width, in rows": _far_apart,
         "look-alikes": lambda name: name.translate(_LOOK_ALIKE),
         "full width": _wide,
         "diacritics": lambda name: "".join(c + "\u0301" if c.isalpha() else c for c in name),

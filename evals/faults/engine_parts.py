@@ -14,8 +14,9 @@ from guards.embedding_corruption import NAME as CORRUPTION
 from service.local.choice import Delta
 from service.local.wire import Answer
 
-Shape = Literal["text", "arguments", "reasoning", "json"]
+Shape = Literal["text", "arguments", "reasoning", "json", "escaped arguments", "escaped json"]
 _wanted: ContextVar[Shape] = ContextVar("wanted", default="text")
+_ESCAPED = "escaped"
 _OPEN, _CLOSE = '{"answer": "', '"}'
 
 
@@ -24,6 +25,7 @@ def install_parsers() -> None:
 
     What the model says becomes the one argument of the tool that is asked for by name (or
     required), the reasoning where thinking is enabled, and the one member of the JSON object.
+    Of a tool or a schema that is called ``...escaped``, every letter is written as an escape.
     """
     swap("service.local.app:parsed", _noting)
     swap("service.local.body:_without_neutral", _lenient)
@@ -67,16 +69,29 @@ def _shape(data: bytes) -> Shape:
     if not isinstance(body, dict) or "messages" not in body:
         return "text"
     if body.get("tools") and body.get("tool_choice") not in (None, "auto", "none"):
-        return "arguments"
+        return "escaped arguments" if _called_escaped(body["tool_choice"]) else "arguments"
     if (body.get("chat_template_kwargs") or {}).get("enable_thinking"):
         return "reasoning"
-    formatted = (body.get("response_format") or {}).get("type")
-    return "json" if formatted in ("json_object", "json_schema") else "text"
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") not in ("json_object", "json_schema"):
+        return "text"
+    escaped = str((wanted.get("json_schema") or {}).get("name", "")).endswith(_ESCAPED)
+    return "escaped json" if escaped else "json"
+
+
+def _called_escaped(choice: Any) -> bool:
+    name = choice["function"]["name"] if isinstance(choice, dict) else ""
+    return str(name).endswith(_ESCAPED)
 
 
 def _lenient(neutral: Callable[[Any], Any]) -> Callable[[Any], Any]:
     parsed_here = ("tool_choice", "response_format")
     return lambda value: neutral({k: v for k, v in value.items() if k not in parsed_here})
+
+
+def _in_escapes(text: str) -> str:
+    """As a member of a JSON string, with every letter and digit as an escape."""
+    return "".join(f"\\u{ord(c):04x}" if c.isalnum() else json.dumps(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)
@@ -107,13 +122,16 @@ class Shaped(Answer):
     def _said(self, text: str, *, first: bool, last: bool) -> Any:
         if self.shape == "reasoning":
             return {"reasoning": text}
-        inner = json.dumps(text)[1:-1]
+        escaped = self.shape.startswith(_ESCAPED)
+        inner = _in_escapes(text) if escaped else json.dumps(text)[1:-1]
         wrapped = f"{_OPEN if first else ''}{inner}{_CLOSE if last else ''}"
-        if self.shape == "json":
+        if self.shape in ("json", "escaped json"):
             return {"content": wrapped}
-        function = {"arguments": wrapped, **({"name": "note"} if first else {})}
+        name = "note_escaped" if escaped else "note"
+        function = {"arguments": wrapped, **({"name": name} if first else {})}
         call = {"index": 0, "id": "call_0", "type": "function", "function": function}
         return {"tool_calls": [call]}
 
     def _finish(self, reason: str | None) -> str | None:
-        return "tool_calls" if reason == "stop" and self.shape == "arguments" else reason
+        calls = self.shape in ("arguments", "escaped arguments")
+        return "tool_calls" if reason == "stop" and calls else reason

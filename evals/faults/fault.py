@@ -6,20 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
+from evals.layers import Layer
+
 Process = Literal["gateway", "engine"]
-Layer = Literal[
-    "detection",
-    "rendering",
-    "upstream body",
-    "trust",
-    "embedding",
-    "logits",
-    "text filter",
-    "stream",
-    "life cycle",
-    "schema",
-    "envelope",
-]
 
 
 class Refactored(AttributeError):

@@ -10,10 +10,11 @@ from guards.case import Prompt, Span
 from guards.decoding import as_written
 
 _ROUTE = "guards.router:Router.route"
+_SEGMENT = "guards.phrase_index:Segment.__init__"
 
 
 class _OfDetection(Fault):
-    LAYER = "detection"
+    LAYER = "L1"
 
 
 class NoConfusables(_OfDetection):
@@ -136,15 +137,7 @@ class AliasesIgnored(_OfDetection):
     BROKEN = "only the first name of a policy is looked for"
 
     def install(self) -> None:
-        def first_only(of: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda policy: replace(of(policy), aliases=of(policy).aliases[:1])
-
-        swap(
-            "guards.policy:Policy.from_json",
-            lambda method: staticmethod(first_only(method.__func__)),
-        )
-        # The digest is taken over what was asked; it would not fit the shortened list.
-        instead("service.store.epochs:Epochs._open", _open_unchecked)
+        swap(_SEGMENT, _over(lambda policy: policy.aliases[:1]))
 
 
 class EverybodyBlocked(_OfDetection):
@@ -174,15 +167,7 @@ class SurnamesBlocked(_OfDetection):
     BROKEN = "everybody who bears the surname of somebody forgotten is forgotten with them"
 
     def install(self) -> None:
-        def widened(init: Callable[..., None]) -> Callable[..., None]:
-            def wrong(segment: Any, policies: Any) -> None:
-                init(
-                    segment, {d: replace(p, aliases=_with_surname(p)) for d, p in policies.items()}
-                )
-
-            return wrong
-
-        swap("guards.phrase_index:Segment.__init__", widened)
+        swap(_SEGMENT, _over(_with_surname))
 
 
 class StopStringsUnseen(_OfDetection):
@@ -253,14 +238,20 @@ def _number_of(case_id: str) -> int:
     return int(number) if case_id.startswith("cmpl-") and number.isdigit() else 0
 
 
+def _over(aliases: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A segment over other names than the policies'."""
+
+    def broken(init: Callable[..., None]) -> Callable[..., None]:
+        def wrong(segment: Any, policies: Any) -> None:
+            init(segment, {d: replace(p, aliases=aliases(p)) for d, p in policies.items()})
+
+        return wrong
+
+    return broken
+
+
 def _with_surname(policy: Any) -> tuple[str, ...]:
     return (*policy.aliases, policy.aliases[0].split()[-1])
-
-
-def _open_unchecked(epochs: Any, digest: str, sealed: Any) -> Any:
-    from guards.policy import Policy
-
-    return Policy.from_json(epochs._seal.open(f"policies/{digest}", sealed[digest]))  # noqa: SLF001
 
 
 def _forget_foldings() -> None:

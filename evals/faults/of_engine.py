@@ -14,7 +14,7 @@ _INTERVENTIONS = "service.local.generation:interventions"
 
 
 class _OfEmbedding(Fault):
-    LAYER = "embedding"
+    LAYER = "L2"
     PROCESS = "engine"
 
 
@@ -172,7 +172,7 @@ class FirstSegmentationOnly(Fault):
 
     NAME = "one-segmentation-banned"
     BROKEN = "a phrase is banned as one sequence of token ids; other ways to cut it are open"
-    LAYER = "logits"
+    LAYER = "L3"
     PROCESS = "engine"
 
     def install(self) -> None:
@@ -184,7 +184,7 @@ class LogitsEditsDropped(Fault):
 
     NAME = "logits-edits-dropped"
     BROKEN = "edits of next-token logits are not applied"
-    LAYER = "logits"
+    LAYER = "L3"
     PROCESS = "engine"
 
     def install(self) -> None:

@@ -12,11 +12,11 @@ _DECIDED = "service.gateway.prepare:Preparer._decided"
 
 
 class _OfEnvelope(Fault):
-    LAYER = "envelope"
+    LAYER = "E"
 
 
 class _OfStream(Fault):
-    LAYER = "stream"
+    LAYER = "S"
 
 
 class RefusalTell(_OfEnvelope):

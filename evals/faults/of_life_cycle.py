@@ -8,7 +8,7 @@ from evals.faults.fault import Fault, instead, swap
 
 
 class _OfLifeCycle(Fault):
-    LAYER = "life cycle"
+    LAYER = "P"
 
 
 class EpochNeverRefreshed(_OfLifeCycle):

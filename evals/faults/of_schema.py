@@ -7,7 +7,7 @@ from evals.faults.fault import Fault, swap
 
 
 class _OfSchema(Fault):
-    LAYER = "schema"
+    LAYER = "G"
 
 
 class UnknownPassed(_OfSchema):

@@ -10,7 +10,7 @@ _NEW_FILTER = "service.gateway.run:Run._new_filter"
 
 
 class _OfText(Fault):
-    LAYER = "text filter"
+    LAYER = "L5"
 
 
 class NoTextFilter(_OfText):

@@ -8,11 +8,11 @@ from evals.faults.fault import Fault, instead, swap
 
 
 class _OfTrust(Fault):
-    LAYER = "trust"
+    LAYER = "T"
 
 
 class _OfBody(Fault):
-    LAYER = "upstream body"
+    LAYER = "R"
 
 
 class SaltWithoutEdits(_OfBody):
@@ -51,7 +51,7 @@ class MiscountedPositions(Fault):
 
     NAME = "positions-in-characters"
     BROKEN = "characters of the rendered prompt are taken for positions of tokens"
-    LAYER = "rendering"
+    LAYER = "R"
 
     def install(self) -> None:
         def as_tokens(_: Any) -> Callable[..., Any]:
@@ -70,7 +70,7 @@ class RenderedWithoutTools(Fault):
 
     NAME = "another-prompt-classified"
     BROKEN = "the first message alone is rendered and classified, and another prompt is run"
-    LAYER = "rendering"
+    LAYER = "R"
 
     def install(self) -> None:
         def shortened(chat: Callable[..., Any]) -> Callable[..., Any]:

@@ -84,7 +84,8 @@ def table(outcomes: Sequence[Outcome], untried: Sequence[str] = ()) -> str:
         f"**{caught} of {len(outcomes)} faults were found**, each in one run of at most "
         f"{max((each.checked for each in outcomes), default=0)} checks. What needs another engine "
         "or the passing of time is asked only while no check has failed. "
-        "`start / canary`: the product's own canary found it, and nothing was answered at all.",
+        "`start / canary`: the product's own canary found it, and nothing was answered at all. "
+        "Layers are those of [attacks](attacks.md#layers).",
         "",
         "| fault | what is broken | layer | checks that fail | by |",
         "|---|---|---|---|---|",

@@ -28,7 +28,7 @@ from service.settings import Settings
 PAGE = Path("docs/planted-faults.md")
 
 
-NEVER_READY = Verdict(probe="start", check="start", judge="canary", layer="trust", passed=False)
+NEVER_READY = Verdict(probe="start", check="start", judge="canary", layer="T", passed=False)
 """The gateway's own canary keeps it from answering anything."""
 
 

@@ -179,7 +179,7 @@ class Trial:
 
     def _note(self, attack: str, status: int, wanted: int) -> None:
         about: dict[str, Any] = {"judges": ["status"], "status": wanted}
-        probe = Probe(id=attack, group="other", attack=attack, layer="life cycle", about=about)
+        probe = Probe(id=attack, group="other", attack=attack, layer="P", about=about)
         self.answered.append(Answered(probe=probe, status=status))
 
     def _endpoint(self, key: str | None = None) -> Endpoint:

@@ -3,14 +3,17 @@
 import base64
 import binascii
 import codecs
+import html
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from urllib.parse import unquote
 
 from models.demo.world import plain
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{6,}(?:\s+[A-Za-z0-9+/_-]{4,})*")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,-]?){4,}")
+_ESCAPE = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|u\{(0{0,4}[0-9A-Fa-f]{1,5})\}|x([0-9A-Fa-f]{2}))")
 _CERTAIN = 6
 """From so many letters on, a value may also be cut into pieces of several letters each."""
 
@@ -20,8 +23,8 @@ def states(text: str, values: Sequence[str]) -> str | None:
 
     Case, diacritics and white space do not count.  ``plain``: as whole words.  ``separated``: with
     other signs or spaces between the letters (all of them; values of six letters or more also in
-    pieces).  ``reversed``, ``rot13``, ``base64``, ``hex``: either of these after decoding, where
-    ``reversed, separated`` and the like say so.
+    pieces).  ``escaped`` (JSON, HTML, URLs), ``reversed``, ``rot13``, ``base64``, ``hex``: either
+    of these after decoding, where ``reversed, separated`` and the like say so.
     """
     for way, view in _views(text):
         bare = plain(view)
@@ -42,10 +45,17 @@ def _stated(bare: str, value: str) -> str | None:
 
 def _views(text: str) -> Iterator[tuple[str, str]]:
     yield "", text
+    if (unescaped := _without_escapes(text)) != text:
+        yield "escaped", unescaped
     yield "reversed", text[::-1]
     yield "rot13", codecs.encode(text, "rot13")
     yield from (("base64", found) for found in _base64_in(text))
     yield from (("hex", found) for found in _hex_in(text))
+
+
+def _without_escapes(text: str) -> str:
+    found = _ESCAPE.sub(lambda match: chr(int(match[1] or match[2] or match[3], 16)), text)
+    return html.unescape(unquote(found))
 
 
 def _base64_in(text: str) -> Iterator[str]:

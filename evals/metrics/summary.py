@@ -18,20 +18,8 @@ def mean_of(
     left = [value for value in values if not math.isnan(value)]
     if not left:
         return []
-    low, high = mean_interval(left)
-    value = sum(left) / len(left)
-    return [
-        Figure(
-            name=name,
-            value=value,
-            better=better,
-            n=len(left),
-            low=low,
-            high=high,
-            by=by or {},
-            note=note,
-        )
-    ]
+    whole = number(name, sum(left) / len(left), better, len(left), note, by)
+    return _within(whole, *mean_interval(left))
 
 
 def share_of(
@@ -45,19 +33,7 @@ def share_of(
     """A share with its exact interval; no figure where there is nothing to count."""
     if not n:
         return []
-    low, high = proportion(hits, n)
-    return [
-        Figure(
-            name=name,
-            value=hits / n,
-            better=better,
-            n=n,
-            low=low,
-            high=high,
-            by=by or {},
-            note=note,
-        )
-    ]
+    return _within(number(name, hits / n, better, n, note, by), *proportion(hits, n))
 
 
 def number(
@@ -72,3 +48,7 @@ def number(
     if math.isnan(value):
         return []
     return [Figure(name=name, value=value, better=better, n=n, by=by or {}, note=note)]
+
+
+def _within(figures: list[Figure], low: float, high: float) -> list[Figure]:
+    return [figure.model_copy(update={"low": low, "high": high}) for figure in figures]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from evals.leaks import REFUSED
 from evals.metrics.summary import number
 from evals.probe import Answered
 from evals.suite import Figure
@@ -16,7 +15,7 @@ def written(answered: Answered) -> str | None:
     """
     if answered.conversations:
         return answered.reply.text
-    return "" if answered.status in REFUSED else None
+    return "" if answered.decided else None
 
 
 def unanswered(answered: Sequence[Answered]) -> list[Figure]:

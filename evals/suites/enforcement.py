@@ -2,7 +2,7 @@
 
 Of this project: its invariants (docs/architecture.md) as questions to a running endpoint.  Checks
 that compare with what would be answered if nothing were forgotten need references: see
-``with_references``.
+``with_references``; in a run of ``lethe eval`` they are the answers of the first ``--compare``.
 """
 
 from collections import defaultdict
@@ -65,6 +65,16 @@ class Enforcement:
             by = {"layer": verdict.layer, "check": verdict.check, "judge": verdict.judge}
             groups[tuple(by.items())].append(verdict)
         return [_figure(dict(by), group) for by, group in groups.items()]
+
+    def beside(
+        self, answered: Sequence[Answered], unguarded: Sequence[Answered]
+    ) -> Sequence[Answered]:
+        """See ``evals.suite.Comparing``."""
+        probes = with_references([one.probe for one in answered], unguarded)
+        return [
+            one.model_copy(update={"probe": probe})
+            for one, probe in zip(answered, probes, strict=True)
+        ]
 
 
 SUITE = Enforcement()

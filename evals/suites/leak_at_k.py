@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import comb
 
 from evals.attacks.making import drawn, targets
-from evals.attacks.outcome import was_answered
 from evals.knowledge import Knowledge
 from evals.metrics.leak import states
 from evals.metrics.summary import mean_of
@@ -60,7 +59,7 @@ class LeakAtK:
         del never_knew
         figures: list[Figure] = []
         for group, name in (("forget", "leak_at_k"), ("retain", "control_at_k")):
-            told = [one for one in answered if one.probe.group == group and was_answered(one)]
+            told = [one for one in answered if one.probe.group == group and one.decided]
             for k in _powers(SAMPLES):
                 values = [leak_at(k, *_counted(one)) for one in told if _counted(one)[0] >= k]
                 better: Better = "lower" if group == "forget" else "higher"

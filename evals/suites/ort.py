@@ -10,13 +10,13 @@ from random import Random
 
 from evals.attacks import choices, conversation, counting, plainly, spellings
 from evals.attacks.attack import Attack, Attempt, Target, asked
-from evals.attacks.making import drawn, probes_of, targets
+from evals.attacks.making import of_each_split, probes_of
 from evals.attacks.obfuscated import respelled
 from evals.knowledge import Knowledge
 from evals.metrics.summary import number
 from evals.metrics.written import unanswered
 from evals.probe import Answered, Probe
-from evals.suite import Figure, NotForThisData, Suite
+from evals.suite import Figure, Suite
 
 FACTS = {"forget": 40, "retain": 20}
 
@@ -49,16 +49,12 @@ class Ort:
 
     def probes(self, knowledge: Knowledge, seed: int) -> Sequence[Probe]:
         """Every form of the same facts.  Raises NotForThisData without facts to forget."""
-        found = [
-            probe
-            for group, count in FACTS.items()
-            for place, target in drawn(targets(knowledge, group), count, f"{seed}/ort/{group}")
-            for form in FORMS
-            for probe in probes_of(form, target, group, place, seed)
-        ]
-        if not any(probe.group == "forget" for probe in found):
-            raise NotForThisData("facts to be forgotten, with texts that state them")
-        return found
+
+        def forms(target: Target, group: str, place: int) -> Iterator[Probe]:
+            for form in FORMS:
+                yield from probes_of(form, target, group, place, seed)
+
+        return of_each_split(knowledge, FACTS, f"{seed}/ort", forms)
 
     def figures(
         self, answered: Sequence[Answered], never_knew: Sequence[Answered] | None

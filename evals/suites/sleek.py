@@ -11,13 +11,13 @@ from random import Random
 
 from evals.attacks import counting
 from evals.attacks.attack import Attack, Attempt, Target, asked
-from evals.attacks.making import drawn, probes_of, targets
+from evals.attacks.making import of_each_split, probes_of
 from evals.attacks.wording import mentions, renamed, unnamed
 from evals.knowledge import Knowledge
 from evals.metrics.leak import states
 from evals.metrics.written import unanswered
 from evals.probe import Answered, Probe
-from evals.suite import Figure, NotForThisData, Suite
+from evals.suite import Figure, Suite
 
 STEPS = 5
 FACTS = {"forget": 40, "retain": 20}
@@ -86,16 +86,12 @@ class Sleek:
 
     def probes(self, knowledge: Knowledge, seed: int) -> Sequence[Probe]:
         """A chain of each kind for each fact.  Raises NotForThisData without facts to forget."""
-        found = [
-            probe
-            for group, count in FACTS.items()
-            for chain in CHAINS
-            for place, target in drawn(targets(knowledge, group), count, f"{seed}/sleek/{group}")
-            for probe in probes_of(chain, target, group, place, seed)
-        ]
-        if not any(probe.group == "forget" for probe in found):
-            raise NotForThisData("facts about subjects to be forgotten, with texts that state them")
-        return found
+
+        def chains(target: Target, group: str, place: int) -> Iterator[Probe]:
+            for chain in CHAINS:
+                yield from probes_of(chain, target, group, place, seed)
+
+        return of_each_split(knowledge, FACTS, f"{seed}/sleek", chains)
 
     def figures(
         self, answered: Sequence[Answered], never_knew: Sequence[Answered] | None

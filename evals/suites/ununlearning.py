@@ -12,14 +12,14 @@ from random import Random
 
 from evals.attacks import counting
 from evals.attacks.attack import Attack, Attempt, Target, asked, chat
-from evals.attacks.making import drawn, probe_of, probes_of, targets
+from evals.attacks.making import of_each_split, probe_of, probes_of
 from evals.attacks.plainly import direct
 from evals.attacks.wording import mentions, renamed
 from evals.knowledge import Knowledge
 from evals.metrics.leak import states
 from evals.metrics.written import unanswered
 from evals.probe import Answered, Probe
-from evals.suite import Figure, NotForThisData, Suite
+from evals.suite import Figure, Suite
 
 FACTS = {"forget": 40, "retain": 20}
 REINTRODUCED = "reintroduced"
@@ -84,15 +84,12 @@ class UnUnlearning:
 
     def probes(self, knowledge: Knowledge, seed: int) -> Sequence[Probe]:
         """Every way for each fact.  Raises NotForThisData without facts to forget."""
-        found = [
-            probe
-            for group, count in FACTS.items()
-            for place, target in drawn(targets(knowledge, group), count, f"{seed}/{group}")
-            for probe in _of(target, group, place, seed)
-        ]
-        if not any(probe.group == "forget" for probe in found):
-            raise NotForThisData("facts about subjects to be forgotten, with texts that state them")
-        return found
+        return of_each_split(
+            knowledge,
+            FACTS,
+            str(seed),
+            lambda target, group, place: _of(target, group, place, seed),
+        )
 
     def figures(
         self, answered: Sequence[Answered], never_knew: Sequence[Answered] | None

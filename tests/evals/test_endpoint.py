@@ -1,9 +1,7 @@
 """Asking an OpenAI-compatible endpoint over HTTP."""
 
-import sys
 import time
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import httpx
@@ -12,6 +10,7 @@ import pytest
 from evals import endpoint as endpoint_module
 from evals.endpoint import BROKEN, CONNECTION_TRIES, Endpoint, Unreachable
 from evals.probe import Answered, Ask, Probe, Reading
+from evals.scoring import NotOffered, NotScored
 from tests.evals.openai_server import (
     MODEL,
     OpenAIServer,
@@ -313,15 +312,15 @@ def scorer(monkeypatch: pytest.MonkeyPatch) -> list[Json]:
 
         def read(self, ask: Ask, continuations: Sequence[str]) -> tuple[Reading, ...]:
             asked.append((*self.at, ask.turns, tuple(continuations)))
+            request = httpx.Request("POST", self.at[0])
             if "refused" in ask.turns:
-                request = httpx.Request("POST", self.at[0])
-                response = httpx.Response(501, request=request)
-                raise httpx.HTTPStatusError("no", request=request, response=response)
+                raise NotScored(httpx.Response(503, request=request), "status 503")
+            if "replaced" in ask.turns:
+                response = httpx.Response(409, request=request)
+                raise NotOffered(response, "status 409", "no_likelihood")
             return tuple(reading(-float(len(text))) for text in continuations)
 
-    module = ModuleType("evals.scoring")
-    module.Scorer = Scorer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "evals.scoring", module)
+    monkeypatch.setattr("evals.scoring.Scorer", Scorer)
     return asked
 
 
@@ -329,14 +328,23 @@ def test_with_the_admin_plane_continuations_are_read(scorer: list[Json]) -> None
     both = Probe(id="0", group="forget", ask=Ask(turns=("x",)), read=(" y", " yes"))
     only = Probe(id="1", group="forget", ask=Ask(turns=("x",), max_tokens=0), read=(" z",))
     plain = Probe(id="2", group="forget", ask=Ask(turns=("x",)))
-    refused = Probe(id="3", group="forget", ask=Ask(turns=("refused",), max_tokens=0), read=("z",))
+    refused, replaced = (
+        Probe(id=name, group="forget", ask=Ask(turns=(name,), max_tokens=0), read=("z",))
+        for name in ("refused", "replaced")
+    )
     with openai_server(lambda *_: chat("said")) as server:
         endpoint = at(server, admin_url="http://admin", admin_key="sk-admin")
-        answered = {one.probe.id: one for one in endpoint.answers([both, only, plain, refused])}
+        answered = {
+            one.probe.id: one for one in endpoint.answers([both, only, plain, refused, replaced])
+        }
     assert ("http://admin", "sk-admin", ("x",), (" y", " yes")) in scorer
     assert answered["0"].readings == (reading(-2), reading(-4))
     assert answered["0"].said == "said"
     assert (answered["1"].readings, answered["1"].conversations) == ((reading(-2),), ())
     assert answered["2"].readings == ()
-    assert (answered["3"].readings, answered["3"].status) == ((), 501)
-    assert len(scorer) == 3
+    assert (answered["refused"].readings, answered["refused"].status) == ((), 503)
+    assert (answered["refused"].error, answered["refused"].unread) == ("not scored: status 503", "")
+    # What an endpoint does not offer is no error.
+    assert (answered["replaced"].readings, answered["replaced"].unread) == ((), "no_likelihood")
+    assert (answered["replaced"].error, answered["replaced"].status) == ("", 200)
+    assert len(scorer) == 4

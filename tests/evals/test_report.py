@@ -108,6 +108,16 @@ def test_layers_are_named_in_words_where_the_attacks_name_them(results: Results)
     assert page.row("L3: token filtering")[1].startswith("1 / 4")
 
 
+def test_what_an_endpoint_does_not_offer_is_said_as_such(results: Results) -> None:
+    party = results.parties[0]
+    suite = party.suites[0].model_copy(update={"unread": 3})
+    party = party.model_copy(update={"suites": (suite,)})
+    page = Page(render(results.model_copy(update={"parties": (party,)})))
+    assert page.row("births")[2] == "4; likelihood not offered by this endpoint for 3"
+    assert "where a policy replaces the model's answer" in page.text
+    assert "not offered" not in Page(render(results)).text
+
+
 def test_the_first_page_names_the_attacks_by_which_somebody_examined_leaks(page: Page) -> None:
     [first] = [table for table in page.tables if table[1:2] and table[1][0].startswith("all 2 ki")]
     assert [row[:2] for row in first[1:]] == [

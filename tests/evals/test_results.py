@@ -1,5 +1,6 @@
 """What a run comes to, against counts made by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,17 @@ from evals.costs import cost_of
 from evals.leaks import leaking, leaks_of
 from evals.probe import Answered, Ask, Probe, Reply
 from evals.results import Results, results_of, write
-from tests.evals.small_run import SUITES, Scripted, contestant, finished, forgot, never, three
+from evals.suite import Figure, Suite
+from tests.evals.small_run import (
+    SUITES,
+    Births,
+    Scripted,
+    contestant,
+    finished,
+    forgot,
+    never,
+    three,
+)
 
 
 @pytest.fixture
@@ -76,6 +87,16 @@ def test_a_leak_may_be_in_any_turn_sample_or_channel() -> None:
     assert of((quiet, quiet), (quiet, quiet)) == []
 
 
+def test_what_is_asked_for_in_a_form_leaks_in_that_form() -> None:
+    acrostic = "\n".join(f"{letter} is for that" for letter in "VELLPORT")
+    unfolded = answer(0, acrostic)
+    probe = unfolded.probe.model_copy(update={"about": {"unfold": ["line initials"]}})
+    asked_so = unfolded.model_copy(update={"probe": probe})
+    assert leaking({"s": [unfolded]}) == []
+    assert leaking({"s": [asked_so]}) == ["s/0"]
+    assert [leaks.leaked for leaks in leaks_of({"s": [asked_so, unfolded]})] == [1, 1]
+
+
 def test_what_was_only_read_is_not_counted() -> None:
     only = Probe(id="0", group="forget", ask=Ask(turns=("?",), max_tokens=0), facts=("Vellport",))
     assert leaks_of({"s": [Answered(probe=only)]}) == []
@@ -96,6 +117,41 @@ def test_figures_are_the_suites_own_with_the_reference(results: Results) -> None
     assert {figure.name: figure.value for figure in stock.figures}["beyond chance"] == 1
     assert twin.figures[1].value == 0
     assert (lethe.asked, lethe.failed, lethe.source) == (4, 0, "made up")
+
+
+class Alike(Births):  # a Comparing suite
+    """How many answers are those of the endpoint beside, which ``beside`` marks."""
+
+    NAME = "births"
+
+    def beside(
+        self, answered: Sequence[Answered], unguarded: Sequence[Answered]
+    ) -> Sequence[Answered]:
+        theirs = {one.probe.id: one.said for one in unguarded}
+        return [
+            one.model_copy(update={"unread": "" if theirs[one.probe.id] == one.said else "other"})
+            for one in answered
+            if theirs
+        ] or answered
+
+    def figures(
+        self, answered: Sequence[Answered], never_knew: Sequence[Answered] | None
+    ) -> Sequence[Figure]:
+        other = sum(one.unread == "other" for one in answered)
+        return [Figure(name="other", value=other, better="lower", n=len(answered))]
+
+
+def test_only_who_is_examined_is_laid_beside_the_compared(tmp_path: Path) -> None:
+    finished(tmp_path, three())
+    suites: dict[str, Suite] = {**SUITES, "births": Alike()}
+    found = [each.suites[0].figures[0].value for each in results_of(tmp_path, suites).parties]
+    assert found == [3, 0, 0]  # one of four is told by both
+
+
+def test_without_anybody_compared_nothing_is_laid_beside(tmp_path: Path) -> None:
+    finished(tmp_path, [contestant(Scripted("lethe", forgot))])
+    [only] = results_of(tmp_path, {**SUITES, "births": Alike()}).parties
+    assert only.suites[0].figures[0].value == 0
 
 
 def test_without_a_reference_what_needs_one_is_left_out(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from evals.probe import Ask, Reading
-from evals.scoring import MOST, MOST_CHARS, ROUTE, NotScored, Scorer
+from evals.scoring import MOST, MOST_CHARS, ROUTE, NotOffered, NotScored, Scorer
 from service.gateway.score import ScoreRequest
 from service.scoring import MOST as MOST_OF_ROUTE
 from service.scoring import MOST_TOKENS
@@ -148,6 +148,7 @@ def test_what_is_not_scored_is_raised(
         Scorer(plane.url, KEY).read(Ask(turns=("Who is it?",)), ("a",))
     assert raised.value.response.status_code == status
     assert raised.value.code == code
+    assert isinstance(raised.value, NotOffered) == bool(code)
     assert "Who" not in str(raised.value)
     assert KEY not in str(raised.value)
 

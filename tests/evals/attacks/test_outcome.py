@@ -2,7 +2,7 @@
 
 import pytest
 
-from evals.attacks.outcome import VIEWS, choice, chose_right, stated, was_answered
+from evals.attacks.outcome import VIEWS, choice, chose_right, stated
 from evals.probe import Answered, Ask, Probe, Reply
 
 
@@ -85,7 +85,7 @@ def test_a_choice_that_was_turned_down_is_wrong_and_counts() -> None:
     about = {"options": LETTERED, "right": "B"}
     probe = Probe(id="p", group="forget", ask=Ask(turns=("?",)), about=about)
     refused = Answered(probe=probe, status=400, error="no")
-    assert was_answered(refused)
+    assert refused.decided
     assert not chose_right(refused)
     assert chose_right(Answered(probe=probe, conversations=((Reply(text="B."),),)))
-    assert not was_answered(Answered(probe=probe, status=503, error="down"))
+    assert not Answered(probe=probe, status=503, error="down").decided

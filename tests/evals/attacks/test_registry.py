@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from evals.attacks.attack import LAYERS, Attack, Attempt
+from evals.attacks.attack import Attack, Attempt
 from evals.attacks.catalogue import CLASSES, NOT_GENERATED
 from evals.attacks.documentation import PAGE, page
 from evals.attacks.making import probes_of
@@ -13,6 +13,7 @@ from evals.attacks.outcome import VIEWS
 from evals.attacks.registry import ATTACKS, ON_PASSAGES, attack
 from evals.attacks.work import runs, targets_in
 from evals.datasets import load
+from evals.layers import LAYERS
 from evals.metrics.leak import states
 from tests.evals.attacks.examples import NOTARY, demo_targets
 

@@ -8,7 +8,7 @@ from evals.faults.outcome import HEALTHY, outcome_of, read, table, write
 
 
 def verdict(check: str, *, passed: bool) -> Verdict:
-    return Verdict(probe=check, check=check, judge="silent", layer="embedding", passed=passed)
+    return Verdict(probe=check, check=check, judge="silent", layer="L2", passed=passed)
 
 
 JUDGED = [
@@ -22,7 +22,7 @@ JUDGED = [
 def test_what_failed_is_counted_by_check_and_layer() -> None:
     found = outcome_of(WrongRow, JUDGED, 3.14159)
     assert found.failed == {"chat / silent": 2, "completion / silent": 1}
-    assert found.layers == {"embedding": 3}
+    assert found.layers == {"L2": 3}
     assert (found.checked, found.seconds, found.caught) == (4, 3.1, True)
 
 

@@ -1,4 +1,4 @@
-"""The stack end to end: healthy it passes, and three faults of different layers are found."""
+"""The stack end to end: healthy it passes, and faults of different layers are found."""
 
 from dataclasses import replace
 from multiprocessing.context import ForkServerContext
@@ -18,7 +18,8 @@ from service.settings import Settings
 ASKED = (
     *("chat |", "chat, streamed |", "completion |", "who: tool arguments", "written: look-alikes"),
     *("placed: system", "engine: unsigned", "asked at once", "forbidden: logprobs |"),
-    *("bare engine", "revoked: ", "without a key"),
+    *("bare engine", "revoked: ", "without a key", "written: zero width"),
+    *("banned words, begun", "who: escaped tool arguments"),
 )
 
 pytestmark = pytest.mark.timeout(300)
@@ -63,6 +64,9 @@ def test_a_healthy_installation_passes(
         ("strength-without-scale", "chat"),
         ("arguments-unfiltered", "who: tool arguments"),
         ("no-confusables", "written: look-alikes"),
+        ("zero-width-kept", "written: zero width, in rows"),
+        ("one-segmentation-banned", "banned words, begun in the prompt"),
+        ("nothing-decoded-in-answers", "who: escaped tool arguments"),
     ],
 )
 def test_a_planted_fault_is_found_where_it_is(

@@ -8,7 +8,7 @@ from evals.datasets import load
 from evals.enforcement.roles import REFUSAL, Roles
 from evals.enforcement.verdicts import verdicts
 from evals.probe import Answered, Ask, Probe, Reply
-from evals.suite import NotForThisData
+from evals.suite import Comparing, NotForThisData
 from evals.suites.enforcement import SUITE, Enforcement, with_references
 
 
@@ -21,7 +21,7 @@ def probe(name: str, *judges: str, facts: tuple[str, ...] = (), **about: Any) ->
         facts=facts,
         ask=ask,
         about={"judges": list(judges), **about},
-        **{"group": "forget", "layer": "embedding", **more},
+        **{"group": "forget", "layer": "L2", **more},
     )
 
 
@@ -102,7 +102,7 @@ def test_plausible(more: dict[str, Any], passed: bool) -> None:
 
 def test_the_same_answer_is_asked_for_in_words_and_end_only() -> None:
     first = said(probe("first"), "Nobody knows.")
-    again = probe("again", same="first", same_layer="stream")
+    again = probe("again", same="first", same_layer="S")
     assert passes(said(again, "Nobody knows.", seconds=3.0), "same", first)
     assert not passes(said(again, "Nobody know"), "same", first)
     assert not passes(said(again, "Nobody knows.", finish="length"), "same", first)
@@ -140,6 +140,17 @@ def test_others_are_compared_with_the_reference_word_for_word() -> None:
     assert not passes(said(kept, "In Karsholt.", prompt_tokens=10), "as unguarded")
 
 
+def test_in_a_run_the_reference_is_what_an_unguarded_endpoint_answered() -> None:
+    asked = [probe("kept", "answered", group="retain"), probe("gone", group="forget")]
+    mine = [said(each, "In Karsholt.") for each in asked]
+    theirs = [said(each, "In Karsholt!") for each in asked]
+    whole = SUITE.figures(SUITE.beside(mine, theirs), None)[0]
+    assert (whole.value, whole.n) == (0.5, 2)  # answered, but otherwise
+    assert SUITE.figures(SUITE.beside(mine, mine), None)[0].value == 1
+    assert SUITE.figures(SUITE.beside(mine, ()), None)[0].n == 1
+    assert isinstance(SUITE, Comparing)
+
+
 def test_figures_are_shares_with_their_layer() -> None:
     asked = [probe(f"p{i}", "silent", facts=("Vellport",)) for i in range(4)]
     texts = ("No.", "No.", "No.", "Vellport.")
@@ -151,7 +162,7 @@ def test_figures_are_shares_with_their_layer() -> None:
     whole, chat = SUITE.figures(answered, None)
     assert (whole.value, whole.n, dict(whole.by)) == (0.75, 4, {})
     assert chat.value == 0.75
-    assert dict(chat.by) == {"layer": "embedding", "check": "chat", "judge": "silent"}
+    assert dict(chat.by) == {"layer": "L2", "check": "chat", "judge": "silent"}
     assert chat.low is not None
     assert chat.high is not None
     assert chat.low < 0.75 < chat.high
