@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from service.settings import Settings, read_secret
 from service.store.api_keys import ApiKeys
+from service.store.census import Census, take_census
 from service.store.changes import Changes, follow
 from service.store.database import Database, StoreUnavailable, open_database
 from service.store.epochs import Epochs
@@ -37,6 +38,10 @@ class Store:
         wake: called, from another thread, where a change announces itself (PostgreSQL).
         """
         return follow(self._database, wake)
+
+    def census(self) -> Census:
+        """How many forget requests are in each state.  Raises StoreUnavailable."""
+        return take_census(self._database)
 
     def close(self) -> None:
         """Close every connection."""
