@@ -2,125 +2,200 @@
 
 Names follow OpenTelemetry's GenAI conventions where there is one; ours begin with ``lethe_``.
 With several workers, ``PROMETHEUS_MULTIPROC_DIR`` must be set before this module is imported.
+Every series of a closed set exists from the start, so that a rate sees the first event too.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
+from itertools import product
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from guards.case import Evidence
+from guards.registry import GUARDS
+from service.audit import Outcome
+from service.gateway.unavailable import Reason
+from service.metric_labels import (
+    DARK_REASONS,
+    LABELS,
+    REASONS,
+    Assurance,
+    Change,
+    ChangeOutcome,
+    RewriteOutcome,
+    Stage,
+)
+from service.store.state import State
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-DARK_REASONS = ("failed", "refused", "rows", "unguarded", "unmapped")
 _DARK = "lethe_engine_dark_total"
 
-Stage = Literal["authenticate", "read", "render", "decide", "upstream", "reply"]
-Operation = Literal["chat", "text_completion"]
+_Merge = Literal["livesum", "livemin", "livemax", "livemostrecent"]
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-_STAGE_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_SHORT = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 _TOKENS = tuple(float(4**i) for i in range(14))
 _CHARS = (0, 1, 4, 16, 64, 256, 1024)
-
-
-class RewriteOutcome(StrEnum):
-    """How an agent rewrite ended; all but the first with the fallback."""
-
-    COMPOSED = "composed"
-    POOR = "poor"
-    LATE = "late"
-    FAILED = "failed"
 
 
 class Metrics:
     """Every metric of one gateway process, in a registry of its own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a series more for each one, that nothing reads
         self._registry = CollectorRegistry()
         self._generation()
+        self._latency()
         self._guarding()
+        self._serving()
+        self._following()
 
     def _generation(self) -> None:
-        registry = self._registry
         call = ("gen_ai_operation_name", "gen_ai_request_model")
-        self.request_seconds = Histogram(
+        self.request_seconds = self._histogram(
             "gen_ai_server_request_duration_seconds",
             "From a request's arrival to the last byte of its answer.",
+            _SECONDS,
             (*call, "error_type"),
-            buckets=_SECONDS,
-            registry=registry,
         )
-        self.first_token_seconds = Histogram(
+        self.first_token_seconds = self._histogram(
             "gen_ai_server_time_to_first_token_seconds",
             "From a request's arrival to the first byte of its answer.",
+            _SECONDS,
             call,
-            buckets=_SECONDS,
-            registry=registry,
         )
-        self.tokens = Histogram(
+        self.tokens = self._histogram(
             "gen_ai_client_token_usage",
             "Tokens of prompts and answers.",
+            _TOKENS,
             (*call, "gen_ai_token_type"),
-            buckets=_TOKENS,
-            registry=registry,
+        )
+
+    def _latency(self) -> None:
+        self.stage_seconds = self._histogram(
+            "lethe_stage_seconds", "Time by stage.", _SHORT, ("stage",)
+        )
+        for stage in get_args(Stage):
+            self.stage_seconds.labels(stage)
+        self.added_first_token_seconds = self._histogram(
+            "lethe_added_first_token_seconds",
+            "Time to the first byte of an answer, without the engine's time to its first piece.",
+            _SHORT,
+        )
+        self.hold_back_seconds = self._histogram(
+            "lethe_hold_back_seconds",
+            "From the engine's first piece of an answer to the first byte that left.",
+            _SHORT,
+        )
+        self.hop_seconds = self._histogram(
+            "lethe_hop_seconds",
+            "From the engine's piece to the chunk of a stream that came of it, ready to be sent.",
+            _SHORT,
+        )
+        self.hold_back = self._histogram(
+            "lethe_hold_back_chars", "Characters of an answer held back at its end.", _CHARS
+        )
+        self.activation_seconds = self._histogram(
+            "lethe_activation_seconds",
+            "From a change of what is forgotten, posted, to its being in force everywhere.",
+            _SECONDS,
+            ("change",),
         )
 
     def _guarding(self) -> None:
-        r = self._registry
-        self.cases = Counter("lethe_cases", "Cases by outcome.", ("outcome",), registry=r)
-        self.matches = Counter("lethe_matches", "Matches by evidence.", ("evidence",), registry=r)
-        self.edits = Counter("lethe_edits", "What guards did, by guard.", ("guard",), registry=r)
-        self.rewrites = Counter(
-            "lethe_rewrites", "Agent rewrites by outcome.", ("outcome",), registry=r
+        outcomes = get_args(Outcome)
+        self.cases = self._counter("lethe_cases", "Cases by outcome.", outcome=outcomes)
+        self.matches = self._counter(
+            "lethe_matches", "Matches by evidence.", evidence=get_args(Evidence)
+        )
+        self._edits = self._counter(
+            "lethe_edits",
+            "What guards did, by guard and by how the case ended.",
+            guard=LABELS["guard"],
+            outcome=outcomes,
+        )
+        self.rewrites = self._counter(
+            "lethe_rewrites", "Agent rewrites by outcome.", outcome=RewriteOutcome
+        )
+        self.changes = self._counter(
+            "lethe_changes",
+            "Changes of what is forgotten, by how they were answered.",
+            change=get_args(Change),
+            outcome=get_args(ChangeOutcome),
         )
         # Each worker reads one engine's count, so workers are not to be added up: see _Counted.
-        self._dark = Gauge(
+        self._dark = self._gauge(
             _DARK,
             "Blacked out in the engine since it started: requests by reason, and rows.",
-            ("reason",),
-            multiprocess_mode="livemax",
-            registry=r,
+            "livemax",
+            reason=REASONS["lethe_engine_dark"],
         )
-        self.catches = Counter("lethe_text_filter_catches", "Caught in answers.", registry=r)
-        self.fail_closed = Counter(
-            "lethe_fail_closed", "Refused for want of a guard.", ("reason",), registry=r
+        self.catches = self._counter(
+            "lethe_text_filter_catches", "Caught in answers: each is a prompt the router missed."
         )
-        self.inflight = Gauge(
-            "lethe_inflight_requests",
-            "Requests being answered.",
-            multiprocess_mode="livesum",
-            registry=r,
+        self.fail_closed = self._counter(
+            "lethe_fail_closed", "Refused for want of a guard.", reason=Reason
         )
-        self.stage_seconds = Histogram(
-            "lethe_stage_seconds", "Time by stage.", ("stage",), buckets=_STAGE_SECONDS, registry=r
+
+    def _serving(self) -> None:
+        self.inflight = self._gauge(
+            "lethe_inflight_requests", "Requests being answered.", "livesum"
         )
-        self.epoch = Gauge(
-            "lethe_epoch", "The epoch in force.", multiprocess_mode="livemin", registry=r
+        self.workers = self._gauge("lethe_workers", "Processes that serve.", "livesum")
+        self.cpu = self._counter("lethe_cpu_seconds", "Processor time of all workers.")
+        self.memory = self._gauge(
+            "lethe_memory_bytes", "Resident memory of all workers.", "livesum"
         )
-        self.canary_passed = Gauge(
+        self._not_ready = self._gauge(
+            "lethe_not_ready", "1 for each reason why nothing is served.", "livemax", reason=Reason
+        )
+        self.audit_healthy = self._gauge(
+            "lethe_audit_healthy", "Whether audit lines can be written: 1 or 0.", "livemin"
+        )
+        self.canary_passed = self._gauge(
             "lethe_canary_passed_timestamp_seconds",
             "Unix time of the last proof that the engine applies edits.",
-            multiprocess_mode="livemin",
-            registry=r,
+            "livemin",
         )
-        self.canary_age = Gauge(
-            "lethe_canary_age_seconds",
-            "Time since that proof, as of the last look.",
-            multiprocess_mode="livemax",
-            registry=r,
+        self.canary_age = self._gauge(
+            "lethe_canary_age_seconds", "Time since that proof, as of the last look.", "livemax"
         )
-        self.hold_back = Histogram(
-            "lethe_hold_back_chars",
-            "Characters of an answer held back at its end.",
-            buckets=_CHARS,
-            registry=r,
+
+    def _following(self) -> None:
+        self.epoch = self._gauge("lethe_epoch", "The epoch in force; -1: none is.", "livemin")
+        self.newest_epoch = self._gauge(
+            "lethe_newest_epoch", "The newest epoch in the store.", "livemostrecent"
+        )
+        self._policies = self._gauge(
+            "lethe_policies",
+            "Policies in force: certified, or stop-gaps without a certificate.",
+            "livemostrecent",
+            assurance=get_args(Assurance),
+        )
+        self._requests = self._gauge(
+            "lethe_forget_requests", "Forget requests by state.", "livemostrecent", state=State
+        )
+        self.oldest_stopgap = self._gauge(
+            "lethe_oldest_stopgap_seconds",
+            "Age of the oldest forget request whose compiled policy is not in force; 0: none.",
+            "livemostrecent",
+        )
+        self.store_up = self._gauge(
+            "lethe_store_up", "Whether the store answered when last asked: 1 or 0.", "livemin"
         )
 
     @contextmanager
@@ -132,6 +207,10 @@ class Metrics:
         finally:
             self.stage_seconds.labels(name).observe(perf_counter() - start)
 
+    def edited(self, guard: str, outcome: Outcome) -> None:
+        """A guard did something in a case that ended so."""
+        self._edits.labels(guard if guard in GUARDS else "other", outcome).inc()
+
     def engine_dark(self, counts: Mapping[str, int]) -> None:
         """What the engine has counted since it started; reasons that are not known are "other"."""
         found = dict.fromkeys((*DARK_REASONS, "other"), 0)
@@ -140,6 +219,22 @@ class Metrics:
         for reason, count in found.items():
             self._dark.labels(reason).set(count)
 
+    def not_ready(self, reasons: Iterable[Reason]) -> None:
+        """Why nothing is served now; none: it is."""
+        given = frozenset(reasons)
+        for reason in Reason:
+            self._not_ready.labels(reason.value).set(reason in given)
+
+    def policies(self, *, stopgap: int, certified: int) -> None:
+        """How many policies are in force, without and with a certificate."""
+        self._policies.labels("stopgap").set(stopgap)
+        self._policies.labels("certified").set(certified)
+
+    def forget_requests(self, counts: Mapping[State, int]) -> None:
+        """How many forget requests are in each state."""
+        for state in State:
+            self._requests.labels(state.value).set(counts.get(state, 0))
+
     def exposition(self) -> bytes:
         """Everything, of all workers, in Prometheus's text format."""
         if not os.environ.get(MULTIPROCESS_DIR):
@@ -147,6 +242,28 @@ class Metrics:
         collected = CollectorRegistry()
         MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
         return bytes(generate_latest(_Counted(collected)))
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self._registry)
+
+    def _counter(self, name: str, text: str, **labels: Iterable[str]) -> Counter:
+        made = Counter(name, text, tuple(labels), registry=self._registry)
+        _touch(made, list(labels.values()))
+        return made
+
+    def _gauge(self, name: str, text: str, merge: _Merge, **labels: Iterable[str]) -> Gauge:
+        made = Gauge(name, text, tuple(labels), multiprocess_mode=merge, registry=self._registry)
+        _touch(made, list(labels.values()))
+        return made
+
+
+def _touch(made: Counter | Gauge, values: list[Iterable[str]]) -> None:
+    """Make a series for each combination of the labels' values."""
+    if values:
+        for chosen in product(*map(sorted, values)):
+            made.labels(*map(str, chosen))
 
 
 class _Counted(CollectorRegistry):

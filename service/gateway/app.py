@@ -16,7 +16,7 @@ from service.control.authentication import Authentication
 from service.control.engine_abilities import EngineAbilities
 from service.control.keys import KeyRing, ensure_bootstrap_keys
 from service.control.loader import Prepare
-from service.control.replica import Replica, ReplicaFenced
+from service.control.replica import Replica
 from service.gateway.agents import Agents, EngineAgents, RemoteAgents
 from service.gateway.canary import Canary
 from service.gateway.data_plane import DataPlane
@@ -24,11 +24,13 @@ from service.gateway.parameters import Limits
 from service.gateway.preload import Preloader
 from service.gateway.prepare import Preparer
 from service.gateway.readiness import Readiness
+from service.gateway.report import Reporter, counted_rules
 from service.gateway.rewriting import Rewriter
 from service.gateway.routes import add_admin_routes, add_data_routes
 from service.gateway.schema import Schema
 from service.gateway.score import ScoreRoute, score_router
 from service.gateway.source import Engine
+from service.gateway.timed_changes import TimedChanges
 from service.gateway.trust import EngineTrust
 from service.gateway.upstream import Upstream
 from service.gateway.upstream_body import Signer
@@ -36,7 +38,6 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.store.store import Store, open_store
 
-REPORT_S = 1.0
 STORE_PATIENCE_S = 60.0  # a gateway that starts while the database restarts waits for it
 
 
@@ -56,25 +57,28 @@ def create_apps(settings: Settings) -> Apps:
     keys = KeyRing(store, settings.pepper())
     audit = AuditLog(settings.audit_path)
     abilities = EngineAbilities()
+    renderer = PromptRenderer(settings.model)
+    engine = _engine(settings, renderer)
+    metrics = engine.metrics
     replica = Replica(
         store,
         settings,
         lambda: Encoder.load(settings.encoder_folder),
         keys=keys,
+        build=counted_rules(metrics, settings.example_threshold),
         engine=abilities,
         prepare=_prepare(settings),
     )
-    renderer = PromptRenderer(settings.model)
-    engine = _engine(settings, renderer)
-    metrics = engine.metrics
     readiness = Readiness(engine.trust, replica, audit)
-    parts = _Parts(settings, store, audit, replica, engine, renderer, abilities)
+    reporter = Reporter(metrics, replica, readiness, store.census)
+    parts = _Parts(settings, store, audit, replica, engine, renderer, abilities, reporter)
     rest = FastAPI(lifespan=parts.lifespan, openapi_url=None)
     admin = FastAPI(openapi_url=None)
     for app in (rest, admin):
         install_error_handlers(app)
     add_data_routes(rest, settings, keys, readiness)
     add_admin_routes(admin, metrics)
+    admin.add_middleware(TimedChanges, metrics=metrics)
     admin.include_router(
         admin_router(
             store=store,
@@ -114,6 +118,7 @@ class _Parts:
     engine: Engine
     renderer: PromptRenderer
     abilities: EngineAbilities
+    reporter: Reporter
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -124,7 +129,7 @@ class _Parts:
         self.replica.start()
         tasks = [
             asyncio.create_task(self._canary().watch(self.settings.canary_interval_s)),
-            asyncio.create_task(self._report()),
+            asyncio.create_task(self.reporter.watch()),
         ]
         try:
             yield
@@ -138,17 +143,6 @@ class _Parts:
             await self.engine.upstream.close()
             await asyncio.to_thread(self.audit.close)
             self.store.close()
-
-    async def _report(self) -> None:
-        """Keep up the gauges of this worker: a scrape may reach another one."""
-        metrics = self.engine.metrics
-        while True:
-            metrics.canary_age.set(self.engine.trust.age_s)
-            try:
-                metrics.epoch.set(self.replica.rules.epoch)
-            except ReplicaFenced:
-                metrics.epoch.set(-1)
-            await asyncio.sleep(REPORT_S)
 
     def _canary(self) -> Canary:
         ordinary = set(range(self.renderer.vocabulary)) - self.renderer.control_ids

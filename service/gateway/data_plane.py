@@ -81,6 +81,7 @@ class Answering:
         self._id = ("chatcmpl-" if api == "chat" else "cmpl-") + secrets.token_hex(16)
         self._principal = NOBODY
         self._runs: list[Run] = []
+        self._n = 1
         self._outcome: Outcome = "failed"
         self._error = ""
 
@@ -133,7 +134,7 @@ class Answering:
         plane.readiness.check()
         rules = plane.replica.rules
         prepared = await asyncio.to_thread(self._prepare, request, rules)
-        n = request.generation.n
+        n = self._n = request.generation.n
         self._runs = [
             Run(plane.engine, rules, request.generation, each, number * n)
             for number, each in enumerate(prepared)
@@ -188,7 +189,10 @@ class Answering:
                 self._note_first(out)
                 choice = deltas.choice(out)
                 if choice is not None:
-                    await exchange.event(envelope.chunk([choice], usage=usage))
+                    chunk = envelope.chunk([choice], usage=usage)
+                    if out.heard is not None:
+                        self._metrics.hop_seconds.observe(time.perf_counter() - out.heard)
+                    await exchange.event(chunk)
         if usage:
             await exchange.event(envelope.chunk([], usage=True, counts=self._counts()))
         await exchange.event(DONE)
@@ -197,8 +201,14 @@ class Answering:
     def _note_first(self, out: Out) -> None:
         if out.release is not None and not self._exchange.first_seen:
             self._exchange.first_seen = True
-            seconds = time.perf_counter() - self._began
+            now = time.perf_counter()
+            seconds = now - self._began
             self._metrics.first_token_seconds.labels(*self._labels()).observe(seconds)
+            times = self._runs[out.index // self._n].engine_times
+            if times is not None:
+                engine_s = times.first - times.asked
+                self._metrics.added_first_token_seconds.observe(seconds - engine_s)
+                self._metrics.hold_back_seconds.observe(now - times.first)
 
     def _envelope(self) -> Envelope:
         return Envelope(self._api, self._id, self._plane.model)
@@ -216,16 +226,24 @@ class Answering:
         metrics.request_seconds.labels(*self._labels(), self._error).observe(seconds)
         metrics.cases.labels(self._outcome).inc()
         for run in self._runs:
+            self._time_engine(run)
             for match in run.matches:
                 metrics.matches.labels(match.evidence).inc()
             for kind in run.acts:
-                metrics.edits.labels(kind).inc()
+                metrics.edited(kind, self._outcome)
             self._plane.audit.write(self._entry(run, seconds))
             if self._outcome == "completed":
                 metrics.tokens.labels(*self._labels(), "input").observe(run.prompt_tokens)
                 metrics.tokens.labels(*self._labels(), "output").observe(run.completion_tokens)
         if not self._runs:
             self._plane.audit.write(self._bare_entry(seconds))
+
+    def _time_engine(self, run: Run) -> None:
+        times = run.engine_times
+        if times is not None:
+            stages = self._metrics.stage_seconds
+            stages.labels("upstream").observe(times.first - times.asked)
+            stages.labels("reply").observe(time.perf_counter() - times.first)
 
     def _entry(self, run: Run, seconds: float) -> CaseEntry:
         case = run.prepared.case

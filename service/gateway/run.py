@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from guards.case import Case, Match
 from guards.rules import Rules
@@ -19,11 +20,22 @@ from service.gateway.unavailable import GuardUnavailable, Reason, UpstreamFailed
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """What happened to one choice: it began (neither), text left, or it ended."""
+    """What happened to one choice: it began (neither), text left, or it ended.
+
+    heard: when the engine's piece came that this is made of (perf_counter), where it is of one.
+    """
 
     index: int
     release: Release | None = None
     finish: str | None = None
+    heard: float | None = field(default=None, compare=False)
+
+
+class EngineTimes(NamedTuple):
+    """When the engine was first asked and when its first piece came, as of perf_counter."""
+
+    asked: float
+    first: float
 
 
 class Run:
@@ -77,6 +89,12 @@ class Run:
     def released(self) -> int:
         """Bytes of the answer that left."""
         return sum(choice.left for choice in self._choices)
+
+    @property
+    def engine_times(self) -> EngineTimes | None:
+        """None where the engine was not asked, or has not answered."""
+        asked, first = self._source.asked, self._source.first_heard
+        return EngineTimes(asked, first) if asked is not None and first is not None else None
 
     @property
     def matches(self) -> list[Match]:
@@ -164,7 +182,8 @@ class Run:
     def _push(self, index: int, choice: Choice, piece: Piece) -> list[Out]:
         if choice.done:
             return []
-        outs = [Out(self._first + index, release) for release in choice.push(piece)]
+        heard = self._source.last_heard
+        outs = [Out(self._first + index, each, heard=heard) for each in choice.push(piece)]
         if choice.finish is not None:
             outs.append(Out(self._first + index, finish=choice.finish))
         return outs

@@ -1,6 +1,7 @@
 """Where an answer comes from: the engine, a fixed text, or agents."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -41,7 +42,8 @@ class Source:
     """Says what a prepared case is answered with, in pieces; nothing of it is filtered yet.
 
     usage: the engine's count of the last answer.  ours: whether that is not all of the answer, so
-    that its tokens are to be counted by us.
+    that its tokens are to be counted by us.  asked, first_heard: when the engine was first asked,
+    and when its first piece came; last_heard: when its last one came; None: not yet.
     """
 
     def __init__(self, engine: Engine, rules: Rules, generation: Generation) -> None:
@@ -50,6 +52,9 @@ class Source:
         self._generation = generation
         self.usage = Usage()
         self.ours = False
+        self.asked: float | None = None
+        self.first_heard: float | None = None
+        self.last_heard: float | None = None
 
     async def pieces(
         self, prepared: Prepared, n: int, room: int | None = None
@@ -145,8 +150,13 @@ class Source:
 
     async def _asked(self, path: str, body: Mapping[str, Json]) -> AsyncGenerator[Piece, None]:
         engine = self._engine
+        if self.asked is None:
+            self.asked = time.perf_counter()
         async with aclosing(said(engine.upstream, engine.trust, path, body)) as parts:
             async for part in parts:
+                self.last_heard = time.perf_counter()
+                if self.first_heard is None:
+                    self.first_heard = self.last_heard
                 if part.usage is not None:
                     self.usage = part.usage
                 for piece in part.pieces():

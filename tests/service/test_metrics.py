@@ -7,6 +7,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.gateway.unavailable import Reason
+from service.metric_labels import allowed
 from service.metrics import Metrics
 
 WORKER = """
@@ -53,3 +55,40 @@ def test_workers_are_added_up(tmp_path: Path) -> None:
             timeout=60,
         ).stdout
     assert samples(out)["lethe_cases_total{'outcome': 'completed'}"] == 2
+
+
+def test_labels_say_nothing_but_what_is_listed() -> None:
+    metrics = Metrics()
+    metrics.edited("steering", "completed")
+    metrics.edited("a guard of somebody else's", "completed")
+    metrics.engine_dark({"rows": 3, "a reason of a later version": 1})
+    metrics.not_ready([Reason.DRAINING])
+    seen = 0
+    for family in text_string_to_metric_families(metrics.exposition().decode()):
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                if label == "le":
+                    continue
+                assert value in allowed(family.name, label), (family.name, label, value)
+                seen += 1
+    assert seen > 100
+
+
+def test_the_first_event_of_a_closed_set_is_seen_by_a_rate() -> None:
+    found = samples(Metrics().exposition().decode())
+    for reason in Reason:
+        assert found[f"lethe_fail_closed_total{{'reason': '{reason}'}}"] == 0
+
+
+def test_no_series_tells_only_when_another_one_was_made() -> None:
+    assert "_created" not in Metrics().exposition().decode()
+
+
+def test_every_reason_why_not_ready_goes_up_and_down() -> None:
+    metrics = Metrics()
+    metrics.not_ready([Reason.DRAINING])
+    found = samples(metrics.exposition().decode())
+    assert found["lethe_not_ready{'reason': 'draining'}"] == 1
+    metrics.not_ready([])
+    found = samples(metrics.exposition().decode())
+    assert found["lethe_not_ready{'reason': 'draining'}"] == 0
