@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,6 +120,20 @@ class ArtifactStore:
                 raise ArtifactCorrupt(digest)
             tensors = load_tensors(blob)
         return Artifact(digest, manifest, tensors)
+
+    def remove(self, digest: str) -> None:
+        """Delete it; of one that is not here nothing changes.  Raises OSError, ValueError.
+
+        The manifest goes first: whatever happens then, it cannot be opened any more.
+        """
+        folder = self._folder(digest)
+        for name in (_PLAIN.manifest, _SEALED.manifest):
+            (folder / name).unlink(missing_ok=True)
+        if folder.exists():
+            for left in folder.iterdir():
+                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                folder.rmdir()
 
     def size(self, digest: str) -> int:
         """Bytes of its tensors; 0 where it has none or is not here.  Raises ValueError."""

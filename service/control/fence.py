@@ -12,6 +12,7 @@ class FenceReason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     STORE_WENT_BACK = "store_went_back"
     POLICY_CORRUPT = "policy_corrupt"
+    KEY_UNAVAILABLE = "key_unavailable"
     ARTIFACT_CORRUPT = "artifact_corrupt"
     ENCODER_UNAVAILABLE = "encoder_unavailable"
     BUILD_FAILED = "build_failed"

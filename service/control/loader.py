@@ -11,6 +11,7 @@ from models.artifact import ArtifactCorrupt, ArtifactMissing
 from models.encoder import Encoder, EncoderUnavailable
 from service.control.fence import FenceReason
 from service.store.epochs import EpochCorrupt
+from service.store.key_service import KeyUnavailable
 from service.store.store import Store, StoreUnavailable
 
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.25, 5.0
@@ -135,6 +136,8 @@ class Loader:
             raise
         except EncoderUnavailable:
             raise LoadFailed(FenceReason.ENCODER_UNAVAILABLE) from None
+        except KeyUnavailable:
+            raise LoadFailed(FenceReason.KEY_UNAVAILABLE) from None
         except EpochCorrupt:
             raise LoadFailed(FenceReason.POLICY_CORRUPT) from None
         except (ArtifactCorrupt, ArtifactMissing):

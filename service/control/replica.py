@@ -65,6 +65,7 @@ class Replica:
         self._loader = Loader(store, encoder_loader, build, prepare)
         self._lease = Lease(settings.lease_s)
         self._watch = LeaseWatch(store.replicas, settings.lease_s)
+        self._tidying = store.tidying(settings)
         self._served: Loaded | None = None
         self._prepared = Prepared()
         self._shared: Loaded | None = None  # the last one loaded: the next is built from it
@@ -281,6 +282,7 @@ class Replica:
             self._next_expiry = now + EXPIRY_S
             if self._store.forget_requests.expire_due(now_ms()):
                 self._wake.set()
+            self._tidying.step()
 
     def _say_what_lacks(self) -> None:
         lacking = self.lacking

@@ -7,6 +7,7 @@ serving says that it is ready (service/store/replicas.py).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
@@ -14,7 +15,7 @@ from guards.policy import Epoch, Policy
 from models.artifact import canonical_json
 from service.store.database import Database, now_ms
 from service.store.schema import epochs, forget_requests, policies
-from service.store.sealing import Seal, SealBroken
+from service.store.sealing import RequestSeals, Seal, SealBroken, opened
 from service.store.state import ENFORCED
 
 _ACTIVE = [state.value for state in sorted(ENFORCED)]
@@ -65,12 +66,18 @@ def advance(connection: Connection, seal: Seal) -> int:
     return number
 
 
+def signed_as(connection: Connection, seal: Seal, number: int) -> str:
+    """What the signature of epoch ``number`` has to be for the list that stands in the tables."""
+    return _sign(seal, number, _active(connection))
+
+
 class Epochs:
     """Reads epochs."""
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, seals: RequestSeals) -> None:
         self._database = database
-        self._seal = seal
+        self._seals = seals
+        self._seal = seals.installation
 
     def newest(self) -> int:
         """The newest number.  Raises StoreUnavailable."""
@@ -86,7 +93,7 @@ class Epochs:
         """The newest epoch, its policies in the order of their requests.
 
         known: verified policies by digest, not read again.  Raises EpochCorrupt where a policy or
-        the list is not what was written, StoreUnavailable.
+        the list is not what was written, KeyUnavailable, StoreUnavailable.
         """
         known = known or {}
         with self._database.reading() as connection:
@@ -96,18 +103,29 @@ class Epochs:
             ).scalar_one_or_none()
             digests = _active(connection)
             sealed = _manifests(connection, [d for d in digests if d not in known])
+            seals = self._seals.of(connection, {each.request_id for each in sealed.values()})
         if signature != (_sign(self._seal, number, digests) if number else None):
             raise EpochCorrupt("the list of policies is not the epoch's")
-        return Epoch(number, tuple(known.get(d) or self._open(d, sealed) for d in digests))
+        return Epoch(number, tuple(known.get(d) or _open(d, sealed, seals) for d in digests))
 
-    def _open(self, digest: str, sealed: Mapping[str, bytes]) -> Policy:
-        try:
-            policy = Policy.from_json(self._seal.open(f"policies/{digest}", sealed[digest]))
-        except (SealBroken, KeyError, ValueError, TypeError) as error:
-            raise EpochCorrupt(digest) from error
-        if policy.digest != digest:
-            raise EpochCorrupt(digest)
-        return policy
+
+class _Sealed(NamedTuple):
+    """A policy as it is kept."""
+
+    request_id: str
+    content: bytes
+
+
+def _open(digest: str, sealed: Mapping[str, _Sealed], seals: Mapping[str, Seal]) -> Policy:
+    try:
+        found = sealed[digest]
+        content = opened(seals, found.request_id, f"policies/{digest}", found.content)
+        policy = Policy.from_json(content)
+    except (SealBroken, KeyError, ValueError, TypeError) as error:
+        raise EpochCorrupt(digest) from error
+    if policy.digest != digest:
+        raise EpochCorrupt(digest)
+    return policy
 
 
 def _active(connection: Connection) -> list[str]:
@@ -119,14 +137,13 @@ def _active(connection: Connection) -> list[str]:
     return [row.policy for row in rows]
 
 
-def _manifests(connection: Connection, digests: list[str]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+def _manifests(connection: Connection, digests: list[str]) -> dict[str, _Sealed]:
+    columns = (policies.c.digest, policies.c.forget_request, policies.c.sealed)
+    found: dict[str, _Sealed] = {}
     for first in range(0, len(digests), _CHUNK):
         some = digests[first : first + _CHUNK]
-        rows = connection.execute(
-            select(policies.c.digest, policies.c.sealed).where(policies.c.digest.in_(some))
-        )
-        found.update((row.digest, row.sealed) for row in rows)
+        rows = connection.execute(select(*columns).where(policies.c.digest.in_(some)))
+        found.update((digest, _Sealed(owner, content)) for digest, owner, content in rows)
     return found
 
 

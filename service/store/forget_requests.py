@@ -1,6 +1,6 @@
 """Forget requests as they are kept.  Every accepted change is one transaction and one new epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Row, Select, select, update
 from guards.policy import Policy
 from models.artifact import canonical_json
 from service.store.admin_acts import record_act
+from service.store.artifact_uses import drop_artifacts, name_artifacts
 from service.store.database import Database, now_ms
 from service.store.epochs import advance, newest
 from service.store.schema import forget_requests, policies
-from service.store.sealing import Seal
+from service.store.sealing import RequestSeals, Seal, opened
 from service.store.state import ENFORCED, State, step
 
 SYSTEM = "system"  # who acts when no key does: a timer
@@ -83,9 +84,10 @@ class Page:
 class ForgetRequests:
     """The forget requests.  Every method may raise StoreUnavailable."""
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, seals: RequestSeals) -> None:
         self._database = database
-        self._seal = seal
+        self._seals = seals
+        self._seal = seals.installation
 
     def add(self, new: NewForgetRequest) -> Added:
         """Store request and policy and advance the epoch: durable, or nothing has happened.
@@ -101,7 +103,7 @@ class ForgetRequests:
                 if row is not None:
                     if row.fingerprint != fingerprint:
                         raise IdempotencyMismatch
-                    return Added(self._record(row), created=False)
+                    return Added(self._records(connection, [row])[0], created=False)
             self._insert(connection, new, idempotency or None, fingerprint)
             epoch = advance(connection, self._seal)
             record_act(connection, new.by, "forget", new.id, new.policy.digest, epoch)
@@ -122,7 +124,7 @@ class ForgetRequests:
                 last = _one(connection, after).seq
                 query = query.where(forget_requests.c.seq < last)
             rows = connection.execute(query.limit(limit + 1)).all()
-            records = tuple(self._record(row) for row in rows[:limit])
+            records = self._records(connection, rows[:limit])
         return Page(records, more=len(rows) > limit)
 
     def revoke(self, request_id: str, by: str) -> ForgetRecord:
@@ -134,7 +136,7 @@ class ForgetRequests:
             row = _one(connection, request_id)
             if State(row.state) in ENFORCED:
                 epoch = newest(connection) + 1
-                _end(connection, row, State.REVOKED, epoch)
+                self._end(connection, row, State.REVOKED, epoch)
                 advance(connection, self._seal)
                 record_act(connection, by, "revoke", request_id, row.policy or "", epoch)
             return self._get(connection, request_id)
@@ -151,7 +153,7 @@ class ForgetRequests:
             rows = connection.execute(due).all()  # another replica may have been faster
             epoch = newest(connection) + 1
             for row in rows:
-                _end(connection, row, State.EXPIRED, epoch)
+                self._end(connection, row, State.EXPIRED, epoch)
                 record_act(connection, SYSTEM, "expire", row.id, row.policy or "", epoch)
             if rows:
                 advance(connection, self._seal)
@@ -183,7 +185,9 @@ class ForgetRequests:
             forget_requests.insert().values(
                 id=new.id,
                 state=State.RECEIVED.value,
-                sealed=self._seal.close(f"forget_requests/{new.id}", new.content),
+                sealed=self._seals.close(
+                    connection, new.id, f"forget_requests/{new.id}", new.content
+                ),
                 strategy=new.strategy,
                 policy=new.policy.digest,
                 epoch=newest(connection) + 1,
@@ -196,30 +200,46 @@ class ForgetRequests:
             )
         )
         digest = new.policy.digest
-        sealed = self._seal.close(f"policies/{digest}", new.policy.to_json())
+        place = f"policies/{digest}"
+        sealed = self._seals.close(connection, new.id, place, new.policy.to_json())
         connection.execute(
             policies.insert().values(
                 digest=digest, forget_request=new.id, sealed=sealed, created_at=now
             )
         )
+        name_artifacts(connection, new.policy)
 
     def _get(self, connection: Connection, request_id: str) -> ForgetRecord:
-        return self._record(_one(connection, request_id))
+        return self._records(connection, [_one(connection, request_id)])[0]
 
-    def _record(self, row: Row[Any]) -> ForgetRecord:
-        place = f"forget_requests/{row.id}"
-        return ForgetRecord(
-            id=row.id,
-            state=State(row.state),
-            content=None if row.sealed is None else self._seal.open(place, row.sealed),
-            strategy=row.strategy,
-            policy=row.policy,
-            epoch=row.epoch,
-            enforced_at=row.enforced_at,
-            expires_at=row.expires_at,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
+    def _records(
+        self, connection: Connection, rows: Sequence[Row[Any]]
+    ) -> tuple[ForgetRecord, ...]:
+        seals = self._seals.of(connection, [row.id for row in rows if row.sealed is not None])
+        return tuple(_record(row, seals) for row in rows)
+
+    def _end(self, connection: Connection, row: Row[Any], state: State, epoch: int) -> None:
+        _end(connection, row, state, epoch)
+        drop_artifacts(connection, row.id, epoch)
+        self._seals.shred(connection, row.id)
+
+
+def _record(row: Row[Any], seals: Mapping[str, Seal]) -> ForgetRecord:
+    content = None
+    if row.sealed is not None:
+        content = opened(seals, row.id, f"forget_requests/{row.id}", row.sealed)
+    return ForgetRecord(
+        id=row.id,
+        state=State(row.state),
+        content=content,
+        strategy=row.strategy,
+        policy=row.policy,
+        epoch=row.epoch,
+        enforced_at=row.enforced_at,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
 
 
 def _one(connection: Connection, request_id: str) -> Row[Any]:

@@ -4,18 +4,24 @@ import logging
 import time
 from collections.abc import Callable
 
-from service.settings import Settings, read_secret
+from models.artifact import ArtifactStore
+from service.settings import Settings
 from service.store.api_keys import ApiKeys
+from service.store.artifact_collector import ArtifactCollector
 from service.store.census import Census, take_census
 from service.store.changes import Changes, follow
 from service.store.database import Database, StoreUnavailable, open_database
 from service.store.epochs import Epochs
 from service.store.forget_requests import ForgetRequests
+from service.store.key_opening import open_seals
+from service.store.key_rotation import KeyRotation
+from service.store.key_service import KeyUnavailable
 from service.store.migration import migrate
 from service.store.replicas import Replicas
-from service.store.sealing import Seal
+from service.store.sealing import RequestSeals
+from service.store.tidying import Tidying
 
-__all__ = ["Store", "StoreUnavailable", "open_store"]
+__all__ = ["KeyUnavailable", "Store", "StoreUnavailable", "open_store"]
 
 AGAIN_S = 1.0
 
@@ -25,10 +31,11 @@ log = logging.getLogger(__name__)
 class Store:
     """Forget requests, policies, epochs, replicas and API keys.  Thread-safe."""
 
-    def __init__(self, database: Database, seal: Seal) -> None:
+    def __init__(self, database: Database, seals: RequestSeals) -> None:
         self._database = database
-        self.forget_requests = ForgetRequests(database, seal)
-        self.epochs = Epochs(database, seal)
+        self.seals = seals
+        self.forget_requests = ForgetRequests(database, seals)
+        self.epochs = Epochs(database, seals)
         self.replicas = Replicas(database)
         self.api_keys = ApiKeys(database)
 
@@ -43,8 +50,20 @@ class Store:
         """How many forget requests are in each state.  Raises StoreUnavailable."""
         return take_census(self._database)
 
+    def tidying(self, settings: Settings) -> Tidying:
+        """What deletes what ended requests leave behind, for one thread."""
+        artifacts = ArtifactStore(settings.artifacts)
+        grace_s = max(settings.artifact_grace_s, settings.upstream_timeout_s + settings.lease_s)
+        collector = ArtifactCollector(self._database, artifacts, grace_s, time.monotonic)
+        return Tidying(self._database, self.seals.keys, collector, time.monotonic)
+
+    def rotation(self) -> KeyRotation:
+        """What makes a new master key and wraps every data key anew."""
+        return KeyRotation(self._database, self.seals.keys)
+
     def close(self) -> None:
         """Close every connection."""
+        self.seals.keys.close()
         self._database.close()
 
 
@@ -52,18 +71,27 @@ def open_store(settings: Settings, patience_s: float = 0.0) -> Store:
     """Open the database, creating or migrating it under a lock.
 
     patience_s: how long to go on trying while it does not answer, blocking.
-    Raises StoreUnavailable, or ValueError for a URL or a ``store.key`` that cannot be used.
+    Raises StoreUnavailable, KeyUnavailable where a key that it needs is missing or wrong, or
+    ValueError for a URL that cannot be used.
     """
-    seal = Seal(read_secret(settings.data_dir / "store.key"))
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            return Store(_up_to_date(settings.database), seal)
+            return _open(settings)
         except StoreUnavailable:
             if time.monotonic() >= deadline:
                 raise
             log.warning("store_unavailable, trying again")
             time.sleep(AGAIN_S)
+
+
+def _open(settings: Settings) -> Store:
+    database = _up_to_date(settings.database)
+    try:
+        return Store(database, open_seals(settings, database))
+    except BaseException:
+        database.close()
+        raise
 
 
 def _up_to_date(url: str) -> Database:
