@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from guards.case import Evidence
+from service.audit_anchors import Anchorer, sink_of
 from service.audit_file import AuditFile
+from service.settings import Settings
 
 RETRY_S = 0.2
 LOOK_S = 0.5  # how often an idle log makes sure that it could still write
@@ -74,9 +76,24 @@ class AuditLog:
     What cannot be put on disk shows in ``healthy``; whoever serves asks that before each request.
     """
 
-    def __init__(self, path: Path, capacity: int = 10_000) -> None:
-        """Open the log.  An impossible path makes it unhealthy; it is tried again and again."""
+    def __init__(
+        self,
+        path: Path,
+        capacity: int = 10_000,
+        *,
+        key: bytes | None = None,
+        max_bytes: int | None = None,
+        anchors: Anchorer | None = None,
+    ) -> None:
+        """Open the log.  An impossible path makes it unhealthy; it is tried again and again.
+
+        key: signs each line.  max_bytes: from then on a file is put aside.  anchors: told how far
+        the chain has come.
+        """
         self._path = path
+        self._key = key
+        self._max_bytes = max_bytes
+        self._anchors = anchors
         self._queue: queue.Queue[_Queued | None] = queue.Queue(capacity)
         self._lost = 0
         self._lock = threading.Lock()
@@ -106,6 +123,8 @@ class AuditLog:
         with suppress(queue.Full):
             self._queue.put_nowait(None)
         self._thread.join(timeout_s)
+        if self._anchors is not None:
+            self._anchors.close(timeout_s)
 
     def _run(self) -> None:
         while not (self._closing.is_set() and self._queue.empty()):
@@ -129,10 +148,12 @@ class AuditLog:
         gap = [{"kind": "gap", "time": _moment(time.time()), "lost": lost}] if lost else []
         try:
             if self._file is None:
-                self._file = AuditFile(self._path)
+                self._file = AuditFile(self._path, self._key, self._max_bytes)
                 start = {"kind": "start", "time": _moment(time.time()), "pid": os.getpid()}
                 self._file.append([start])
             self._file.append([*gap, *map(_record_of, batch)])
+            if self._anchors is not None:
+                self._anchors.note(self._file.head)
         except OSError as error:
             if self._healthy:
                 log.error("audit_unwritable errno=%s", error.errno)
@@ -148,6 +169,18 @@ class AuditLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def open_audit(settings: Settings) -> AuditLog:
+    """The log that the settings describe.  Raises ValueError for a key that cannot be used."""
+    key, anchors = settings.audit_key(), None
+    if settings.audit_anchor:
+        sink = sink_of(settings.audit_anchor)
+        lines, seconds = settings.audit_anchor_lines, settings.audit_anchor_s
+        anchors = Anchorer(sink, lines, seconds, key)
+    return AuditLog(
+        settings.audit_path, key=key, max_bytes=settings.audit_max_bytes, anchors=anchors
+    )
 
 
 def _record_of(queued: _Queued) -> dict[str, Any]:
