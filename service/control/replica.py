@@ -88,7 +88,6 @@ class Replica:
 
     def stop(self) -> None:
         """Stop serving, then give up the lease.  Idempotent; blocks for two seconds at most."""
-        self._reason = FenceReason.STOPPED
         self._lease.end()
         self._stopping.set()
         self._wake.set()
@@ -105,7 +104,7 @@ class Replica:
         """The rules to serve with, now; read once for each request.  Raises ReplicaFenced."""
         served = self._served
         if served is None or not self._lease.held:
-            raise ReplicaFenced(self._reason)
+            raise ReplicaFenced(self._why)
         if self._lacks(served):
             raise ReplicaFenced(FenceReason.ENGINE_LACKS)
         return served.rules
@@ -115,8 +114,12 @@ class Replica:
         """Why ``rules`` would raise, or None."""
         served = self._served
         if served is None or not self._lease.held:
-            return self._reason
+            return self._why
         return FenceReason.ENGINE_LACKS if self._lacks(served) else None
+
+    @property
+    def _why(self) -> FenceReason:
+        return FenceReason.STOPPED if self._stopping.is_set() else self._reason
 
     @property
     def refusal(self) -> FenceReason | None:
@@ -150,6 +153,7 @@ class Replica:
                 log.error("replica_failed kind=%s", type(error).__name__)
                 self._fence(FenceReason.BUILD_FAILED)
         self._give_up()
+        self._unfollow()
 
     def _step(self, *, woken: bool) -> None:
         now = steady()
@@ -310,10 +314,13 @@ class Replica:
         # What is served stays valid until the lease ends: without the store nobody else can have
         # concluded anything before that.
         self._reason = FenceReason.STORE_UNAVAILABLE
+        self._unfollow()
+        self._stopping.wait(POLL_S)
+
+    def _unfollow(self) -> None:
         if self._changes is not None:
             self._changes.close()
             self._changes = None
-        self._stopping.wait(POLL_S)
 
 
 def _builder(example_threshold: float) -> BuildRules:

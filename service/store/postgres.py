@@ -77,14 +77,16 @@ class Listener:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            kind = ""
             try:
                 self._listen()
             except psycopg.Error as error:
-                # The kind only: a message may quote the URL.
-                log.warning("listening_lost kind=%s", type(error).__name__)
+                kind = type(error).__name__  # the message may quote the URL
             if self.listening.is_set():
                 self.listening.clear()
                 self._on_change()
+                if kind:
+                    log.warning("listening_lost kind=%s", kind)
             self._stopping.wait(_AGAIN_S)
 
     def _listen(self) -> None:

@@ -28,8 +28,8 @@ _one_birth_at_a_time = threading.Lock()
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, lease_s=1.0)
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(data_dir=tmp_path, database_url=database_url, lease_s=1.0)
 
 
 @pytest.fixture
@@ -60,9 +60,12 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
 class Plane:
     """One process of the app, and a client of it with the admin key."""
 
-    def __init__(self, nursery: subprocess.Popen[str], data_dir: Path, lease_s: float) -> None:
+    def __init__(
+        self, nursery: subprocess.Popen[str], data_dir: Path, url: str, lease_s: float
+    ) -> None:
         self._nursery = nursery
         self._data_dir = data_dir
+        self._url = url
         self._lease_s = lease_s
         self.start()
 
@@ -78,7 +81,7 @@ class Plane:
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
         with _one_birth_at_a_time:
-            self._nursery.stdin.write(f"{self._data_dir} {self.port} {self._lease_s}\n")
+            self._nursery.stdin.write(f"{self._data_dir} {self._url} {self.port} {self._lease_s}\n")
             self._nursery.stdin.flush()
             self.pid = int(self._nursery.stdout.readline())
 
@@ -137,12 +140,14 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def planes(nursery: subprocess.Popen[str], tmp_path: Path) -> Iterator[Callable[[float], Plane]]:
+def planes(
+    nursery: subprocess.Popen[str], tmp_path: Path, database_url: str
+) -> Iterator[Callable[[float], Plane]]:
     """Starts a process over this test's data folder, with a lease in seconds; ends it after."""
     running: list[Plane] = []
 
     def start(lease_s: float) -> Plane:
-        running.append(Plane(nursery, tmp_path, lease_s))
+        running.append(Plane(nursery, tmp_path, database_url, lease_s))
         return running[-1]
 
     yield start

@@ -1,7 +1,7 @@
 """A gateway process in small: the real admin plane and a real replica, over trivial rules.
 
-Run as a program it reads lines ``DATA_DIR PORT LEASE_S``, forks a process for each (importing
-everything only once) and prints its process id.
+Run as a program it reads lines ``DATA_DIR DATABASE_URL PORT LEASE_S``, forks a process for each
+(importing everything only once) and prints its process id.
 
 ``GET /enforced?text=`` answers 503 while fenced, else whether an active policy names the text.
 """
@@ -80,8 +80,8 @@ def create_app(settings: Settings, store: Store) -> FastAPI:
     return app
 
 
-def serve(data_dir: str, port: str, lease_s: str) -> None:
-    settings = Settings(data_dir=Path(data_dir), lease_s=float(lease_s))
+def serve(data_dir: str, url: str, port: str, lease_s: str) -> None:
+    settings = Settings(data_dir=Path(data_dir), database_url=url, lease_s=float(lease_s))
     store = open_store(settings)
     ensure_bootstrap_keys(store, settings.data_dir)
     uvicorn.run(create_app(settings, store), port=int(port), log_level="warning")

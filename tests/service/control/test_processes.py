@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 Start = Callable[[float], Any]
 LEASE_S = 1.0
@@ -46,6 +47,7 @@ def test_a_restart_restores_what_was_active(planes: Start) -> None:
         assert client.get(f"/v1/forget_requests/{kept}").json()["state"] == "received"
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_stopped_process_delays_the_answer_by_its_lease_and_wakes_up_fenced(
     planes: Start, tmp_path: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_stopped_process_delays_the_answer_by_its_lease_and_wakes_up_fenced(
     assert False not in seen
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_nothing_accepted_is_lost_by_kill_9_at_any_moment_of_handling(planes: Start) -> None:
     plane = planes(0.3)
     usual = _seconds_of(lambda: plane.forget("Warm Up"))
@@ -87,6 +90,7 @@ def test_nothing_accepted_is_lost_by_kill_9_at_any_moment_of_handling(planes: St
     assert all(plane.enforces(subject) for subject in listed)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_processes_that_start_at_once_share_one_database(planes: Start, tmp_path: Path) -> None:
     first = planes(LEASE_S)
     first.kill()

@@ -1,6 +1,5 @@
 """A replica serves exactly one epoch, or nothing."""
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -19,6 +18,7 @@ from service.store.store import Store
 
 Wait = Callable[[Callable[[], object]], None]
 Make = Callable[..., Replica]
+Act = Callable[..., None]
 
 
 @pytest.fixture
@@ -158,35 +158,32 @@ def test_nobody_serves_an_epoch_before_everybody_is_ready_for_it(
 
 
 def test_a_changed_policy_is_not_served(
-    make: Make, settings: Settings, newer: Callable[[], int], wait_until: Wait
+    make: Make, behind_its_back: Act, newer: Callable[[], int], wait_until: Wait
 ) -> None:
     newer()
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        database.execute("UPDATE policies SET sealed = zeroblob(200)")
+    behind_its_back("UPDATE policies SET sealed = :s", s=bytes(200))
     replica = make()
     wait_until(lambda: replica.fenced is FenceReason.POLICY_CORRUPT)
 
 
 def test_a_policy_taken_off_the_list_behind_our_back_is_noticed(
-    make: Make, settings: Settings, newer: Callable[[], int], wait_until: Wait
+    make: Make, behind_its_back: Act, newer: Callable[[], int], wait_until: Wait
 ) -> None:
     newer()
     newer()
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        database.execute("UPDATE forget_requests SET state = 'revoked' WHERE seq = 1")
+    behind_its_back("UPDATE forget_requests SET state = 'revoked' WHERE seq = 1")
     replica = make()
     wait_until(lambda: replica.fenced is FenceReason.POLICY_CORRUPT)
 
 
 def test_an_older_database_in_its_place_is_noticed(
-    make: Make, settings: Settings, newer: Callable[[], int], wait_until: Wait
+    make: Make, behind_its_back: Act, newer: Callable[[], int], wait_until: Wait
 ) -> None:
     newer()
     number = newer()
     replica = make()
     wait_until(lambda: _epoch(replica) == number)
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        database.execute("DELETE FROM epochs WHERE number = ?", (number,))
+    behind_its_back("DELETE FROM epochs WHERE number = :n", n=number)
     wait_until(lambda: replica.fenced is FenceReason.STORE_WENT_BACK)
 
 
@@ -209,15 +206,13 @@ def test_a_build_longer_than_a_lease_fences_only_until_it_is_done(
 
 
 def test_without_the_store_it_stops_serving_and_comes_back(
-    make: Make, settings: Settings, wait_until: Wait
+    make: Make, behind_its_back: Act, wait_until: Wait
 ) -> None:
     replica = make()
     wait_until(lambda: replica.fenced is None)
-    database = sqlite3.connect(settings.data_dir / "lethe.db", isolation_level=None)
-    database.execute("ALTER TABLE replicas RENAME TO away")
+    behind_its_back("ALTER TABLE replicas RENAME TO away")
     wait_until(lambda: replica.fenced is FenceReason.STORE_UNAVAILABLE)
-    database.execute("ALTER TABLE away RENAME TO replicas")
-    database.close()
+    behind_its_back("ALTER TABLE away RENAME TO replicas")
     wait_until(lambda: replica.fenced is None)
 
 

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_the_migrations_make_the_tables_of_the_schema(store: Store) -> None:
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_every_commit_is_durable_and_foreign_keys_hold(store: Store) -> None:
     with store._database.engine.connect() as connection:
         found = {
@@ -45,14 +47,17 @@ def test_every_commit_is_durable_and_foreign_keys_hold(store: Store) -> None:
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
 
 
-def test_processes_that_open_at_once_all_find_every_table(tmp_path: Path) -> None:
+def test_processes_that_open_at_once_all_find_every_table(
+    tmp_path: Path, database_url: str
+) -> None:
     program = (
         "import sys; from pathlib import Path; from service.settings import Settings\n"
         "from service.store.store import open_store\n"
         "sys.stdin.read()\n"
-        "print(open_store(Settings(data_dir=Path(sys.argv[1]))).epochs.newest())\n"
+        "settings = Settings(data_dir=Path(sys.argv[1]), database_url=sys.argv[2])\n"
+        "print(open_store(settings).epochs.newest())\n"
     )
-    command = [sys.executable, "-c", program, str(tmp_path)]
+    command = [sys.executable, "-c", program, str(tmp_path), database_url]
     pipe = subprocess.PIPE
     running = [
         subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)  # noqa: S603 - ours
@@ -66,6 +71,7 @@ def test_processes_that_open_at_once_all_find_every_table(tmp_path: Path) -> Non
     assert [process.communicate()[0].strip() for process in running] == ["0"] * 4
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_process_killed_while_migrating_leaves_nothing_behind(settings: Settings) -> None:
     path = settings.data_dir / "lethe.db"
     open_database(settings.database).close()
@@ -94,6 +100,7 @@ def test_writers_at_once_make_one_epoch_each(store: Store) -> None:
     assert len(store.epochs.load().policies) == 40
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_nothing_of_a_subject_is_readable_in_the_files(store: Store, settings: Settings) -> None:
     for number in range(20):
         store.forget_requests.add(_new(number))
@@ -104,6 +111,7 @@ def test_nothing_of_a_subject_is_readable_in_the_files(store: Store, settings: S
         assert b"lighthouse" not in content
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_the_files_are_their_owners_only(store: Store, settings: Settings) -> None:
     store.forget_requests.add(_new(1))
     assert {path.stat().st_mode & 0o077 for path in settings.data_dir.iterdir()} == {0}
@@ -116,12 +124,13 @@ def test_another_store_key_reads_nothing(store: Store, settings: Settings) -> No
         open_store(settings)
 
 
-def test_known_policies_are_not_read_again(store: Store, settings: Settings) -> None:
+def test_known_policies_are_not_read_again(
+    store: Store, behind_its_back: Callable[..., None]
+) -> None:
     store.forget_requests.add(_new(1))
     known = {policy.digest: policy for policy in store.epochs.load().policies}
     store.forget_requests.add(_new(2))
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        database.execute("UPDATE policies SET sealed = x'00' WHERE forget_request = 'fr_1'")
+    behind_its_back("UPDATE policies SET sealed = :s WHERE forget_request = 'fr_1'", s=b"0")
     assert len(store.epochs.load(known).policies) == 2
     with pytest.raises(ValueError, match="sha256"):
         store.epochs.load()
