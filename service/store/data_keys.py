@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from service.store.database import Database, now_ms
 from service.store.key_tables import data_keys
-from service.store.master_keys import KEY_BYTES, MasterKeys
+from service.store.master_keys import KEY_BYTES, MasterKeys, NewMasterKey
 
 INSTALLATION = "installation"
 """Owner of the key of what belongs to no request: keyed hashes, epochs' signatures."""
@@ -92,10 +92,19 @@ class DataKeys:
             found = {row.master: row.total for row in at.execute(grouped)}
             return {key_id: found.get(key_id, 0) for key_id in self._master.ids(at)}
 
-    def begin_rotation(self, connection: Connection) -> str:
-        """Make a new master key the current one; its id."""
+    def new_master(self) -> NewMasterKey:
+        """A new master key.  Asks the key service: not to be called in a transaction."""
+        return self._master.make()
+
+    def begin_rotation(self, connection: Connection, new: NewMasterKey) -> None:
+        """Make it the current one."""
         with self._writing(connection) as at:
-            return self._master.add(at).id
+            self._master.add(at, new)
+
+    def warm(self, connection: Connection) -> None:
+        """Have the current master key at hand, so that no writer waits for the key service."""
+        with self._reading(connection) as at:
+            self._master.current(at)
 
     def rewrap_some(self, connection: Connection, limit: int = REWRAP_ROWS) -> int:
         """Wrap up to ``limit`` keys by the current master key; how many that were."""

@@ -27,18 +27,23 @@ def open_seals(settings: Settings, database: Database) -> RequestSeals:
     elsewhere = _keys_database(settings)
     service = key_service(settings)
     keys = DataKeys(MasterKeys(service), elsewhere)
-    with database.writing() as connection:
+    with database.reading() as connection:
         found = keys.find(connection, (INSTALLATION,)).get(INSTALLATION)
         if found is not None:
             return RequestSeals(keys, Seal(found))
         old = _old_secret(connection, local_secrets(settings))
-        service.make()
-        if not keys.counts(connection):
-            keys.begin_rotation(connection)
+    if old is not None and elsewhere is not None:
+        # Two databases share no transaction: broken off in between, neither key would fit.
+        raise KeyUnavailable("a store of the version before has to keep its keys beside the rest")
+    service.make()
+    new = keys.new_master()
+    with database.writing() as connection:
+        if not keys.counts(connection):  # another process may have been faster
+            keys.begin_rotation(connection, new)
         # What was sealed before there were data keys was so under the store's key itself, and so
         # were the hashes; these have to stay what they are.
         seals = RequestSeals(keys, Seal(keys.ensure(connection, INSTALLATION, old)))
-        if old is not None:
+        if old is not None and not keys.owners(connection) - {INSTALLATION}:
             _seal_anew(connection, seals)
         return seals
 

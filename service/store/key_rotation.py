@@ -45,8 +45,9 @@ class KeyRotation:
         if new_secret and file is not None and not begun and file.count() == 1:
             add_secret(file.path)
         if not begun:
+            new = self._keys.new_master()
             with self._database.writing() as connection:
-                self._keys.begin_rotation(connection)
+                self._keys.begin_rotation(connection, new)
         done = 0
         while some := self._rewrap():
             done += some

@@ -36,6 +36,13 @@ class MasterKey(NamedTuple):
             raise KeyUnavailable("a wrapped data key is damaged") from None
 
 
+class NewMasterKey(NamedTuple):
+    """One that is about to be stored."""
+
+    id: str
+    wrapped: bytes
+
+
 class MasterKeys:
     """The master keys of a store.  Thread-safe: what is cached never changes.
 
@@ -75,16 +82,20 @@ class MasterKeys:
         query = select(master_keys.c.id).order_by(master_keys.c.number)
         return tuple(connection.execute(query).scalars())
 
-    def add(self, connection: Connection) -> MasterKey:
-        """Make a new one, which is the current one from this transaction on."""
+    def make(self) -> NewMasterKey:
+        """A new one, not stored yet: no lock is held while the key service is asked."""
         key, key_id = secrets.token_bytes(KEY_BYTES), f"mk_{secrets.token_hex(8)}"
         wrapped = self._service.wrap(key, key_id)
         if self._service.unwrap(wrapped, key_id) != key:
             raise KeyUnavailable("the key service does not give back what it was given")
+        self._known = {**self._known, key_id: MasterKey(key_id, AESGCM(key))}
+        return NewMasterKey(key_id, wrapped)
+
+    def add(self, connection: Connection, new: NewMasterKey) -> None:
+        """Make it the current one, from this transaction on."""
         connection.execute(
-            master_keys.insert().values(id=key_id, wrapped=wrapped, created_at=now_ms())
+            master_keys.insert().values(id=new.id, wrapped=new.wrapped, created_at=now_ms())
         )
-        return MasterKey(key_id, AESGCM(key))
 
     def remove_unused(self, connection: Connection) -> int:
         """Remove every one but the newest, where nothing is wrapped by it; how many are left."""

@@ -53,6 +53,8 @@ class Tidying:
         with self._database.reading() as connection:
             epoch = newest(connection)
         try:
+            with self._database.reading() as connection:
+                self._keys.warm(connection)
             self._collector.step()
             if epoch != self._epoch or self._keyless:
                 self._destroy_keys(now)
