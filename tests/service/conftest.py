@@ -23,9 +23,20 @@ def postgres_server() -> Iterator[Postgres]:
         pytest.skip(str(reason))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests of a module run on each database of its ``BACKENDS``; by default on SQLite alone.
+
+    A test about one of them parametrises ``backend`` itself.
+    """
+    chosen = (mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "backend" in metafunc.fixturenames and "backend" not in chosen:
+        backends = getattr(metafunc.module, "BACKENDS", ("sqlite",))
+        metafunc.parametrize("backend", backends, indirect=True)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
-    """Which database; a test about one of them parametrises this fixture itself."""
+    """Which database."""
     return str(request.param)
 
 

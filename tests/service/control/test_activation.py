@@ -15,6 +15,7 @@ from service.settings import Settings
 from service.store.replicas import Report
 from service.store.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
 Wait = Callable[[Callable[[], object]], None]
 
 

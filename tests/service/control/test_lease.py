@@ -10,6 +10,7 @@ from service.store.epochs import Standing
 from service.store.replicas import Renewal, ReplicaRow, Report
 from service.store.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
 LEASE_S = 2.0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+BACKENDS = ("sqlite", "postgresql")
 Start = Callable[[float], Any]
 LEASE_S = 1.0
 

@@ -16,6 +16,7 @@ from service.settings import Settings
 from service.store.epochs import Standing
 from service.store.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
 Wait = Callable[[Callable[[], object]], None]
 Make = Callable[..., Replica]
 Act = Callable[..., None]

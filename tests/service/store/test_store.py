@@ -22,6 +22,7 @@ from service.store.schema import metadata
 from service.store.sealing import Seal, SealBroken
 from service.store.store import Store, open_store
 
+BACKENDS = ("sqlite", "postgresql")
 SUBJECT = "Ilse Vantongeren"
 
 
