@@ -1,11 +1,10 @@
 """Rotation: at any moment everything can be read, and a broken one is finished by the next."""
 
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,7 +12,13 @@ import pytest
 from guards.policy import Policy
 from service.settings import Settings
 from service.store.forget_requests import NewForgetRequest
-from service.store.key_service import FileService, KeyUnavailable, key_service, parse_secrets
+from service.store.key_service import (
+    FileService,
+    KeyUnavailable,
+    key_id,
+    key_service,
+    parse_secrets,
+)
 from service.store.store import Store, open_store
 
 OWNERS = 1500
@@ -23,7 +28,7 @@ from pathlib import Path
 from service.settings import Settings
 from service.store.key_service import key_service
 from service.store.store import open_store
-settings = Settings(data_dir=Path(sys.argv[1]))
+settings = Settings(data_dir=Path(sys.argv[1]), database_url=sys.argv[3])
 store = open_store(settings)
 def said(done):
     print(done, flush=True)
@@ -66,7 +71,7 @@ def keys_of(store: Store, owners: dict[str, bytes]) -> dict[str, bytes]:
 
 def broken_off(settings: Settings, after: int, secret: str) -> None:
     """Run a rotation in a process of its own and kill it after some of its transactions."""
-    command = [sys.executable, "-c", PROGRAM, str(settings.data_dir), secret]
+    command = [sys.executable, "-c", PROGRAM, str(settings.data_dir), secret, settings.database_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         assert process.stdout is not None
         for _ in range(after):
@@ -170,8 +175,10 @@ def test_a_key_that_goes_missing_later_is_said_and_comes_back(
         assert len(store.epochs.load().policies) == 2
 
 
-def test_damage_to_a_master_key_is_said(store: Store, settings: Settings) -> None:
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        database.execute("UPDATE master_keys SET wrapped = CAST(substr(wrapped, 1, 30) AS BLOB)")
+def test_damage_to_a_master_key_is_said(
+    store: Store, settings: Settings, behind_its_back: Callable[..., None]
+) -> None:
+    (secret,) = parse_secrets(settings.store_key_path.read_text())
+    behind_its_back("UPDATE master_keys SET wrapped = :w", w=b"\x01" + key_id(secret) + bytes(60))
     with pytest.raises(KeyUnavailable, match="damaged"):
         open_store(settings)

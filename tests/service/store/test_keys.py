@@ -1,9 +1,8 @@
 """The store's keys: where they come from, what a missing one says, what a destroyed one means."""
 
 import shutil
-import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from service.store import key_service as key_services
 from service.store.artifact_collector import ArtifactCollector
 from service.store.artifact_uses import drop_unused
 from service.store.data_keys import INSTALLATION
-from service.store.database import Database
+from service.store.database import Database, open_database
 from service.store.epochs import make_current
 from service.store.forget_requests import NewForgetRequest
 from service.store.key_service import KeyUnavailable, key_service, parse_secrets
@@ -41,8 +40,12 @@ def new(number: int, artifact: str | None = None) -> NewForgetRequest:
 
 
 def rows(settings: Settings, query: str) -> list[Any]:
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        return database.execute(query).fetchall()
+    database = open_database(settings.database)
+    try:
+        with database.reading() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+    finally:
+        database.close()
 
 
 def reopened(settings: Settings) -> Iterator[Store]:
@@ -178,14 +181,15 @@ def test_only_one_source_of_the_key_may_be_given(settings: Settings) -> None:
         Settings(data_dir=settings.data_dir, store_key="e" * 40, kms="command")
 
 
-def test_a_wrapped_key_is_of_no_use_to_another_request(store: Store, settings: Settings) -> None:
+def test_a_wrapped_key_is_of_no_use_to_another_request(
+    store: Store, behind_its_back: Callable[..., None]
+) -> None:
     for number in range(2):
         store.forget_requests.add(new(number))
-    with sqlite3.connect(settings.data_dir / "lethe.db") as database:
-        database.execute(
-            "UPDATE data_keys SET wrapped = (SELECT wrapped FROM data_keys WHERE owner = 'fr_0')"
-            " WHERE owner = 'fr_1'"
-        )
+    behind_its_back(
+        "UPDATE data_keys SET wrapped = (SELECT wrapped FROM data_keys WHERE owner = 'fr_0')"
+        " WHERE owner = 'fr_1'"
+    )
     with pytest.raises(KeyUnavailable, match="damaged"):
         store.epochs.load()
 
@@ -216,6 +220,7 @@ def test_keys_elsewhere_go_once_the_end_is_durable(settings: Settings, tmp_path:
         open_store(settings)  # the keys are not beside the rest
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_the_log_of_old_pages_is_emptied_after_an_end(store: Store, settings: Settings) -> None:
     store.forget_requests.add(new(1))
     wrapped = rows(settings, "SELECT wrapped FROM data_keys WHERE owner = 'fr_1'")[0][0]
