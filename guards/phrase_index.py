@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 
 from ahocorasick_rs import AhoCorasick
 
 from guards.case import Span
 from guards.decoding import Decoded, readings
+from guards.filter_memory import FilterMemory
 from guards.phrase_walk import Hit, PhraseList, Walk
 from guards.phrases import Phrase
 from guards.policy import Policy
@@ -125,6 +126,15 @@ class PhraseIndex:
             for scope, phrases in segment.output_lists.items()
             if covers(scope, tenant, model)
         )
+
+
+    def memory(self, lists: Iterable[PhraseList]) -> FilterMemory:
+        """What filters with these lists have learnt: one for all of them."""
+        return self._memories.setdefault(tuple(map(id, lists)), FilterMemory())
+
+    @cached_property
+    def _memories(self) -> dict[tuple[int, ...], FilterMemory]:
+        return {}
 
 
 def confirmed(text: str, phrase: Phrase, start: int, end: int) -> list[Hit]:

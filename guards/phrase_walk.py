@@ -145,6 +145,20 @@ class Walk:
         """Where the earliest stretch starts that may still become a phrase."""
         return min((x.letters[0].start for x in self.alive), default=None)
 
+    @property
+    def resting(self) -> bool:
+        """Whether one separator stands behind a letter, and nothing is begun."""
+        return not self.alive and not self._adjacent and self._gap_size == 1
+
+    @property
+    def last(self) -> str:
+        """The letter read last, as written; "" before the first."""
+        return self._last
+
+    def rest_behind(self, letter: str) -> None:
+        """Go on as if at rest behind that letter."""
+        self.alive, self._last, self._adjacent, self._gap_size = [], letter, False, 1
+
     def copy(self) -> "Walk":
         """A walk that goes on from here by itself."""
         alive = [

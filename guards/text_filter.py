@@ -1,16 +1,21 @@
 """The filter on what a model writes: nothing leaves that could still become a protected phrase."""
 
+import re
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from guards.case import Case, Match
-from guards.normaliser import canonical, sign
+from guards.filter_memory import LONGEST, Came, FilterMemory
+from guards.normaliser import canonical, script, sign
 from guards.phrase_walk import Hit, PhraseList, Walk
 from guards.points import OnText
 from guards.stream_decoding import OPENERS, Base64, Escapes, Hex, Placed, Surrogates
 
 ESCAPE_LEVELS = 3
 MIN_ENCODED = 8  # characters of base64 or hexadecimal from which a hit in them counts
+
+# Where a filter is likely to be at rest again.  A guess that is wrong costs time, and no more.
+_STRIDE = re.compile(r"[^\s.,;:!?]*[\s.,;:!?]")
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,22 @@ class TextFilter:
     every reading goes character by character.
     """
 
-    def __init__(self, lists: Sequence[PhraseList], dead: Set[str] = frozenset()) -> None:
-        """lists: the phrases.  dead: policies in them that no longer count."""
+    def __init__(
+        self,
+        lists: Sequence[PhraseList],
+        dead: Set[str] = frozenset(),
+        memory: FilterMemory | None = None,
+    ) -> None:
+        """lists: the phrases.  dead: policies in them that no longer count.
+
+        memory: of other filters with exactly these lists; None: one of its own.
+        """
         self._dead = dead
         self.caught: Catch | None = None
         self._lists = [x for x in lists if x.keys]
         self._held = ""
         self._released = 0  # characters released, which is where ``_held`` begins
-        self._read = 0
+        self._read = 0  # characters that the readings below have read
         self._surrogates = Surrogates()
         self._walk = Walk(self._lists)
         self._escapes = _EscapeLayer(ESCAPE_LEVELS)
@@ -53,6 +66,13 @@ class TextFilter:
             _Stretch(Base64, self._lists, firsts),
             _Stretch(Hex, self._lists, firsts),
         )
+        self._memory = FilterMemory() if memory is None else memory
+        self._known = self._memory.since(0, "")
+        # What follows the last rest.  Either the readings have read it, or they still rest and
+        # ``_came`` says what they would have come to.
+        self._unit = ""
+        self._came: Came | None = Came(None, rest=True, last="")
+        self._noting = True
 
     def push(self, delta: str) -> str:
         """The text that may be released now; empty once something was caught."""
@@ -61,19 +81,85 @@ class TextFilter:
         if not self._lists:
             return delta
         self._held += delta
-        for char in delta:
+        while delta:
+            delta = self._skim(delta) if self._came is not None else delta
+            if delta:
+                hits, delta = self._read_on(delta)
+                if hits:
+                    return self._catch(hits)
+        return self._release(self._hold())
+
+    def _skim(self, delta: str) -> str:
+        """Read from rest what is known; what has to be read in full, from the last rest on."""
+        text = self._unit + delta
+        start = end = 0
+        came: Came | None = None
+        while stride := _STRIDE.match(text, end):
+            came = self._known.get(text[start : stride.end()])
+            if came is None:
+                break
+            end = stride.end()
+            if came.rest:
+                self._rest(end - start, came.last)
+                start = end
+        else:
+            came = self._known.get(text[start:]) if start < len(text) else _AT_REST
+        self._came = came
+        self._unit = text[start:] if came is not None else ""
+        return "" if came is not None else text[start:]
+
+    def _rest(self, size: int, last: str) -> None:
+        """As if the readings had read so many characters, and were at rest behind them."""
+        self._read += size
+        self._walk.rest_behind(last)
+        self._known = self._memory.since(1, _script(last))
+
+    def _read_on(self, text: str) -> tuple[list[Hit], str]:
+        """Read in full until there is a hit or a rest; the hits that count, and what is left."""
+        for number, char in enumerate(text, start=1):
             index = self._read
             self._read += 1
             placed = self._surrogates.read(Placed(char, index, index + 1))
-            hits = self._counted(hit for p in placed for hit in self._hits(p))
-            if hits:
-                return self._catch(hits)
-        return self._release(self._hold())
+            hits = [hit for p in placed for hit in self._hits(p)]
+            counted = self._counted(hits)
+            if counted:
+                return counted, ""
+            resting = self._resting
+            self._noting = self._noting and not hits and len(self._unit) < LONGEST
+            if self._noting:
+                self._unit += char
+                begun = self._read - len(self._unit)
+                hold = self._earliest()
+                came = Came(None if hold is None else hold - begun, resting, self._walk.last)
+                self._memory.note(self._known, self._unit, came)
+            if resting:
+                self._unit, self._came, self._noting = "", _AT_REST, True
+                self._known = self._memory.since(1, _script(self._walk.last))
+                return [], text[number:]
+        return [], ""
+
+    @property
+    def _resting(self) -> bool:
+        """Whether all that the readings may come to hangs on what they read from here on."""
+        return (
+            self._walk.resting
+            and self._escapes.resting
+            and self._surrogates.pending is None
+            and not any(stretch.open for stretch in self._stretches)
+        )
 
     def finish(self) -> str:
         """The rest, at the end of the answer."""
         if self.caught:
             return ""
+        if self._came is not None and self._unit:
+            # Never noted what completes a phrase, so nothing is caught before the end.
+            unread, self._unit, self._came = self._unit, "", None
+            self._noting = False
+            for char in unread:
+                for placed in self._surrogates.read(Placed(char, self._read, self._read + 1)):
+                    self._hits(placed)
+                self._read += 1
         hits = [hit for placed in self._surrogates.rest() for hit in self._hits(placed)]
         hits += self._escapes.finish()
         hits += self._walk.finish()
@@ -92,9 +178,18 @@ class TextFilter:
         return hits
 
     def _hold(self) -> int:
+        """Up to where text may leave."""
+        if self._came is not None:
+            hold = self._came.hold
+            return self._read + (len(self._unit) if hold is None else hold)
+        hold = self._earliest()
+        return self._read if hold is None else hold
+
+    def _earliest(self) -> int | None:
+        """Where the earliest thing starts that may still become a phrase."""
         holds = [self._surrogates.pending, self._walk.hold, self._escapes.hold]
         holds += [stretch.hold for stretch in self._stretches]
-        return min((hold for hold in holds if hold is not None), default=self._read)
+        return min((hold for hold in holds if hold is not None), default=None)
 
     def _release(self, end: int) -> str:
         size = end - self._released
@@ -106,6 +201,14 @@ class TextFilter:
         first = min(hits)
         self.caught = Catch(first.policy, first.start)
         return self._release(first.start)
+
+
+_AT_REST = Came(None, rest=True, last="")
+
+
+def _script(letter: str) -> str:
+    """All of a letter that what follows a separator can hang on."""
+    return script(letter) if letter.isalpha() else ""
 
 
 class _EscapeLayer:
@@ -130,6 +233,11 @@ class _EscapeLayer:
         if self._above:
             holds.append(self._above.hold)
         return min((hold for hold in holds if hold is not None), default=None)
+
+    @property
+    def resting(self) -> bool:
+        """Whether it reads what the layer below does."""
+        return self._walk is None and not self._decoded
 
     def read(self, placed: Placed, below: Walk) -> list[Hit]:
         """Read on.  below: the walk over the same text as written, before it reads this."""
@@ -186,6 +294,11 @@ class _Stretch:
         ):
             holds.append(pending)
         return min((hold for hold in holds if hold is not None), default=None)
+
+    @property
+    def open(self) -> bool:
+        """Whether a stretch has begun."""
+        return self._decoder is not None
 
     def read(self, placed: Placed) -> list[Hit]:
         """Read on; what ends a stretch also ends the text within."""

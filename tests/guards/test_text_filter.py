@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guards import filter_memory
 from guards.case import Case
+from guards.filter_memory import LONGEST, Came, FilterMemory
 from guards.normaliser import sign
-from guards.phrase_walk import PhraseList
+from guards.phrase_walk import PhraseList, Walk
 from guards.phrases import MAX_GAP, Phrase
 from guards.text_filter import Catch, TextFilter, TextFilterGuard
 
@@ -36,6 +38,51 @@ def test_however_it_is_cut_the_same_is_released_and_caught(text: str, places: se
     assert pushed(chars, text) == expected
     assert whole.caught == pieces.caught == chars.caught
     assert expected == (text[: whole.caught.start] if whole.caught else text)
+
+
+SHARED = FilterMemory()
+PHRASES = PhraseList([Phrase.of(name, name) for name in NAMES])
+
+
+class ForgetsAll(FilterMemory):
+    """Nothing is ever known: everything is read in full."""
+
+    def note(self, since: dict[str, Came], read: str, came: Came) -> None:
+        """Not noted."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS, st.sets(st.integers(1, 60)))
+def test_what_was_read_before_changes_nothing(text: str, places: set[int]) -> None:
+    learnt, slow = TextFilter([PHRASES], memory=SHARED), TextFilter([PHRASES], memory=ForgetsAll())
+    for piece in cut(text, places):
+        assert learnt.push(piece) == slow.push(piece)
+        assert learnt.caught == slow.caught
+    assert learnt.finish() == slow.finish()
+    assert learnt.caught == slow.caught
+
+
+def test_ordinary_text_is_read_in_full_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, read = FilterMemory(), []
+    walk = Walk.read
+    monkeypatch.setattr(Walk, "read", lambda *given: read.append(given[1]) or walk(*given))
+    text = "The committee met on a wet morning, and 12 of them went through the figures. " * 3
+    first, second = (TextFilter([PHRASES], memory=memory) for _ in range(2))
+    assert pushed(first, [text]) == text
+    in_full = len(read)
+    assert pushed(second, [text[i : i + 5] for i in range(0, len(text), 5)]) == text
+    # The end of an answer is no rest: what follows the last one is read in full again.
+    assert len(read) - in_full < LONGEST
+    assert in_full < len(text)
+
+
+def test_no_more_is_noted_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filter_memory, "MOST", 3)
+    memory = FilterMemory()
+    known = memory.since(1, "LATIN")
+    for word in ("a", "b", "b", "c", "d"):
+        memory.note(known, word, Came(None, rest=False, last=""))
+    assert set(known) == {"a", "b", "c"}
 
 
 def plain_mentions(text: str, name: str) -> Iterator[tuple[int, int]]:
