@@ -65,7 +65,7 @@ def test_what_was_read_before_changes_nothing(text: str, places: set[int]) -> No
 def test_ordinary_text_is_read_in_full_once(monkeypatch: pytest.MonkeyPatch) -> None:
     memory, read = FilterMemory(), []
     walk = Walk.read
-    monkeypatch.setattr(Walk, "read", lambda *given: read.append(given[1]) or walk(*given))
+    monkeypatch.setattr(Walk, "read", lambda *given: (read.append(given[1]), walk(*given))[1])
     text = "The committee met on a wet morning, and 12 of them went through the figures. " * 3
     first, second = (TextFilter([PHRASES], memory=memory) for _ in range(2))
     assert pushed(first, [text]) == text
