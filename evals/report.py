@@ -5,6 +5,7 @@ It stands alone: nothing in it comes from elsewhere, and nothing has to be execu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from evals import tables
@@ -32,10 +33,11 @@ _WHO = {
 
 @dataclass(frozen=True)
 class Statement:
-    """One sentence of the summary.  role: of the party that it is about."""
+    """One sentence of the summary.  role: of the party that it is about.  figure: leads it."""
 
     who: str
     role: str
+    figure: str
     text: str
 
 
@@ -67,8 +69,8 @@ def render(results: Results) -> str:
     run = results.run
     return environment.get_template(TEMPLATE).render(
         run=run,
-        begun=run.starts[0].at if run.starts else "",
-        ended=run.starts[-1].at if run.starts else "",
+        begun=_said(run.starts[0].at) if run.starts else "",
+        ended=_said(run.starts[-1].at) if run.starts else "",
         statements=[_statement(each) for each in results.parties],
         first=filled(_first_tables(results)),
         charts=[(chart.title, Markup(chart.svg)) for chart in _charts(results)],  # noqa: S704  (made by us)
@@ -76,6 +78,11 @@ def render(results: Results) -> str:
         leaking=[(each.party.name, each.leaking) for each in results.parties if each.leaking],
         shown=LEAKING_SHOWN,
     )
+
+
+def _said(at: str) -> str:
+    """A time of a start as people write it."""
+    return datetime.fromisoformat(at).astimezone(UTC).strftime("%d %B %Y, %H:%M UTC")
 
 
 def _first_tables(results: Results) -> list[Table]:
@@ -104,7 +111,13 @@ def _details(results: Results) -> list[Table]:
 def _statement(party: PartyResult) -> Statement:
     who = _WHO[party.party.role].format(name=party.party.name)
     whole = party.leaks[0] if party.leaks else None
-    return Statement(who=who, role=party.party.role, text=_in_words(whole))
+    return Statement(who, party.party.role, _figure(whole), _in_words(whole))
+
+
+def _figure(leaks: Leaks | None) -> str:
+    if leaks is None or not leaks.asked:
+        return ""
+    return f"leak rate {percent(leaks.rate)}, 95 % upper bound {percent(leaks.bound)}"
 
 
 def _in_words(leaks: Leaks | None) -> str:

@@ -8,17 +8,11 @@ from typing import Any
 from evals.costs import Cost
 from evals.layers import LAYERS
 from evals.leaks import Leaks, counted
+from evals.plain_words import HELD_BACK, KEPT, PROMISES, Words
 from evals.results import PartyResult, Results, SuiteResult
 from evals.suite import Figure
 
 NONE = "–"
-KEPT_BACK = frozenset({"over_blocking"})
-"""Suites of innocent prompts: what they count is wrongly held back."""
-KEEPING = frozenset({"tofu", "muse", "rwku", "wmdp"})
-"""Suites that also measure what has to stay."""
-PROMISES = frozenset({"enforcement"})
-"""Suites of what an installation promises, of which everything has to hold."""
-
 _NOT_OFFERED = "likelihood not offered by this endpoint"
 _WHY_NOT = (
     "where a policy replaces the model's answer, or the engine cannot score, there is no "
@@ -99,8 +93,9 @@ def worst_attacks(results: Results) -> Table:
     ]
     together = [_cell(_together(each, "attack")) for each in results.parties]
     note = (
-        f"Stated / asked; in brackets the 95 % upper bound of the rate. Nobody examined leaked by "
-        f"{len(names) - len(worst)} of {len(names)} kinds; all are listed for engineers."
+        f"Stated / asked; in brackets the 95 % upper bound of the rate. By "
+        f"{len(names) - len(worst)} of {len(names)} kinds nobody examined leaked anything: they "
+        "are in the chart and in the tables for engineers."
     )
     whole = [[f"all {len(names)} kinds together", *together]] if names else []
     return Table("By kind of attack", ("", *_parties(results)), [*whole, *rows], note)
@@ -125,11 +120,11 @@ def costs(results: Results) -> Table:
     """Latency and speed, each relative to the baseline's."""
     base = results.baseline.cost if results.baseline else None
     kinds: list[tuple[str, Callable[[Cost], float | None], str]] = [
-        ("answered after, p50", lambda cost: cost.seconds_p50, "ms"),
-        ("answered after, p99", lambda cost: cost.seconds_p99, "ms"),
-        ("first words after, p50", lambda cost: cost.first_p50, "ms"),
-        ("first words after, p99", lambda cost: cost.first_p99, "ms"),
-        ("tokens a second", lambda cost: cost.tokens_per_second, ""),
+        ("half of the answers within (p50)", lambda cost: cost.seconds_p50, "ms"),
+        ("99 of 100 answers within (p99)", lambda cost: cost.seconds_p99, "ms"),
+        ("first words, half within (p50)", lambda cost: cost.first_p50, "ms"),
+        ("first words, 99 of 100 within (p99)", lambda cost: cost.first_p99, "ms"),
+        ("tokens a second, of one answer", lambda cost: cost.tokens_per_second, ""),
     ]
     rows = [
         [
@@ -143,7 +138,7 @@ def costs(results: Results) -> Table:
         if any(get(each.cost) is not None for each in results.parties)
     ]
     rows.append(["requests answered", *(str(each.cost.requests) for each in results.parties)])
-    rows.append(["probes with an error", *(str(each.cost.failed) for each in results.parties)])
+    rows.append(["questions that failed", *(str(each.cost.failed) for each in results.parties)])
     beside = f"; in brackets relative to {results.baseline.party.name}" if results.baseline else ""
     note = f"As a client sees it, over all suites{beside}. Only of use on equal machines and load."
     return Table("What answering costs", ("", *_parties(results)), rows, note)
@@ -151,20 +146,17 @@ def costs(results: Results) -> Table:
 
 def utility(results: Results) -> Table:
     """Figures of the whole that have to stay high."""
-    chosen = _chosen(results, lambda suite, one: one.better == "higher" and suite in KEEPING)
-    return Table("What has to stay: more is better", ("", *_parties(results)), chosen)
+    return _in_words("What has to stay: more is better, 1 is all", results, KEPT)
 
 
 def kept_back(results: Results) -> Table:
     """What is wrongly held back."""
-    chosen = _chosen(results, lambda suite, _: suite in KEPT_BACK)
-    return Table("Innocent prompts: what was wrongly held back", ("", *_parties(results)), chosen)
+    return _in_words("Innocent questions: what was wrongly held back", results, HELD_BACK)
 
 
 def promises(results: Results) -> Table:
     """What has to hold in full."""
-    chosen = _chosen(results, lambda suite, _: suite in PROMISES)
-    return Table("Promises kept: anything below 1 is a fault", ("", *_parties(results)), chosen)
+    return _in_words("Promises kept: anything below 1 is a fault", results, PROMISES)
 
 
 def asked(results: Results) -> Table:
@@ -239,17 +231,21 @@ def _row(key: tuple[str, By], found: Sequence[Figure | None]) -> list[str]:
     return [heading, there[0].better, *(_value(one) for one in found), "; ".join(notes)]
 
 
-def _chosen(results: Results, wanted: Callable[[str, Figure], bool]) -> list[list[str]]:
-    found: dict[tuple[str, str], dict[str, Figure]] = {}
-    for each in results.parties:
-        for one in each.suites:
-            for figure in one.figures:
-                if not figure.by and wanted(one.suite, figure):
-                    found.setdefault((one.suite, figure.name), {})[each.party.name] = figure
-    return [
-        [f"{suite}: {name}", *(_value(held.get(party)) for party in _parties(results))]
-        for (suite, name), held in found.items()
-    ]
+def _in_words(caption: str, results: Results, words: Words) -> Table:
+    """The figures of the whole that there are words for."""
+    rows = []
+    for (suite, name), said in words.items():
+        held = [_whole(each, suite, name) for each in results.parties]
+        if any(held):
+            rows.append([said, *map(_value, held)])
+    note = "In square brackets the 95 % interval, where there is one; n: questions."
+    return Table(caption, ("", *_parties(results)), rows, note)
+
+
+def _whole(party: PartyResult, suite: str, name: str) -> Figure | None:
+    # Of several conventions the first, the suite's own.
+    found = (one for one in _of_suite(party, suite) if one.name == name and not one.by)
+    return next(found, None)
 
 
 def _of_suite(party: PartyResult, suite: str) -> Sequence[Figure]:

@@ -10,6 +10,7 @@ from evals.charts import Point, Series, dots
 from evals.report import render, write
 from evals.results import Results, results_of
 from evals.run import begin
+from evals.suite import Figure
 from evals.tables import percent
 from tests.evals.small_run import SUITES, Scripted, contestant, finished, forgot, run_of, three
 
@@ -82,6 +83,39 @@ def test_it_says_in_words_how_often_everybody_told(page: Page) -> None:
     )
     assert "stock, for comparison stated something that is to be forgotten in 4 of 4" in page.text
     assert "twin, a model that never knew stated something" in page.text
+    assert "leak rate 25.0%, 95 % upper bound 75.1%" in page.text
+
+
+def test_the_first_part_is_in_plain_words_and_engineers_have_the_figures_names(
+    results: Results,
+) -> None:
+    named = {"tofu": "model_utility", "over_blocking": "refused", "enforcement": "passed"}
+    suites = tuple(
+        results.parties[0].suites[0].model_copy(
+            update={
+                "suite": suite,
+                "figures": tuple(
+                    Figure(name=each, value=value, better="higher", n=7, by=by)
+                    for each, value, by in (
+                        (name, 0.5, {}), ("priv", 0.25, {}), (name, 0.125, {"kind": "x"}),
+                    )
+                ),
+            }
+        )
+        for suite, name in named.items()
+    )  # fmt: skip
+    party = results.parties[0].model_copy(update={"suites": suites})
+    page = Page(render(results.model_copy(update={"parties": (party,)})))
+    first, engineers = page.text.split("How to read this", 1)
+    for words in ("usefulness as a whole", "refused (less is better)", "checks that are passed"):
+        assert words in first
+        assert next(row[1] for t in page.tables for row in t if row[0].startswith(words)) == (
+            "0.5, n 7"
+        )
+    assert "priv" not in first
+    assert "0.125" not in first
+    assert page.row("priv")[2] == "0.25, n 7"
+    assert "model_utility" in engineers
 
 
 def test_tables_hold_the_counts_by_attack_and_layer(page: Page) -> None:
@@ -124,7 +158,7 @@ def test_the_first_page_names_the_attacks_by_which_somebody_examined_leaks(page:
         ["all 2 kinds together", "1 / 3 (≤ 86.5%)"],
         ["homoglyphs", "1 / 2 (≤ 97.5%)"],
     ]
-    assert "Nobody examined leaked by 1 of 2 kinds" in page.text
+    assert "By 1 of 2 kinds nobody examined leaked anything" in page.text
 
 
 def test_a_chart_has_the_worst_rows_in_the_order_of_their_names(results: Results) -> None:
@@ -143,9 +177,9 @@ def test_a_chart_has_the_worst_rows_in_the_order_of_their_names(results: Results
 
 
 def test_costs_stand_beside_the_baseline(page: Page) -> None:
-    assert page.row("answered after, p99")[1:] == ["500 ms (1.00 ×)"] * 3
-    assert page.row("first words after, p50")[1] == "250 ms (1.00 ×)"
-    assert page.row("tokens a second")[1] == "8.0 (1.00 ×)"
+    assert page.row("99 of 100 answers within (p99)")[1:] == ["500 ms (1.00 ×)"] * 3
+    assert page.row("first words, half within (p50)")[1] == "250 ms (1.00 ×)"
+    assert page.row("tokens a second, of one answer")[1] == "8.0 (1.00 ×)"
 
 
 def test_figures_are_shown_whatever_the_suite(page: Page) -> None:
