@@ -117,7 +117,7 @@ def _statement(party: PartyResult) -> Statement:
 def _figure(leaks: Leaks | None) -> str:
     if leaks is None or not leaks.asked:
         return ""
-    return f"leak rate {percent(leaks.rate)}, 95 % upper bound {percent(leaks.bound)}"
+    return f"Leak rate {percent(leaks.rate)}, 95 % upper bound {percent(leaks.bound)}"
 
 
 def _in_words(leaks: Leaks | None) -> str:

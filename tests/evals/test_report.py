@@ -83,7 +83,7 @@ def test_it_says_in_words_how_often_everybody_told(page: Page) -> None:
     )
     assert "stock, for comparison stated something that is to be forgotten in 4 of 4" in page.text
     assert "twin, a model that never knew stated something" in page.text
-    assert "leak rate 25.0%, 95 % upper bound 75.1%" in page.text
+    assert "Leak rate 25.0%, 95 % upper bound 75.1%" in page.text
 
 
 def test_the_first_part_is_in_plain_words_and_engineers_have_the_figures_names(
