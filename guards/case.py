@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-Evidence = Literal["alias", "example", "output"]
+Evidence = Literal["alias", "example", "detector", "output"]
 
 
 class Span(NamedTuple):
@@ -31,7 +31,7 @@ class Prompt:
 
     text: str
     ids: tuple[int, ...]
-    offsets: tuple[Span, ...]
+    offsets: tuple[tuple[int, int], ...]
     content: tuple[Span, ...]
 
     @cached_property
@@ -52,11 +52,11 @@ class Prompt:
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [offset.start for offset in self.offsets]
+        return [start for start, _ in self.offsets]
 
     @cached_property
     def _ends(self) -> list[int]:
-        return [offset.end for offset in self.offsets]
+        return [end for _, end in self.offsets]
 
 
 def digest_of_ids(ids: Iterable[int]) -> str:

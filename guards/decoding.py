@@ -61,8 +61,11 @@ def readings(text: str) -> Iterator[Decoded]:
 def _decodings(text: str) -> Iterator[Decoded]:
     if escaped := _unescaped(text):
         yield escaped
-    for pattern, decode in _CODES:
-        if found := _stretches(text, pattern, decode):
+    absent = {_TAGS} if text.isascii() else set()
+    if not _DIGITS.search(text):
+        absent.add(_NUMBERS)
+    for pattern, decode, of in _CODES:
+        if of not in absent and (found := _stretches(text, pattern, decode)):
             yield found
 
 
@@ -144,11 +147,17 @@ def _from_tags(text: str) -> bytes:
     return bytes(ord(char) - 0xE0000 for char in text)
 
 
-_CODES: tuple[tuple[re.Pattern[str], Callable[[str], bytes]], ...] = (
-    (re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}"), _from_base64),
-    (re.compile(r"[A-Z2-7]{10,}={0,6}"), _from_base32),
-    (re.compile(r"(?:(?:0[xX])?[0-9a-fA-F]{2}[\s,:;-]{0,2}){4,}"), _from_hex),
-    (re.compile(r"(?:[01]{8}[\s,]{0,2}){3,}"), _from_binary),
-    (re.compile(r"(?:\b\d{2,5}[\s,;]{1,2}){3,}\d{2,5}\b"), _from_decimal),
-    (re.compile(r"[\U000E0020-\U000E007E]{3,}"), _from_tags),
+_DIGITS = re.compile(r"\d{2}")
+_LETTERS, _NUMBERS, _TAGS = range(3)  # what a code is made of, so that most texts skip most codes
+_CODES: tuple[tuple[re.Pattern[str], Callable[[str], bytes], int], ...] = (
+    (
+        re.compile(r"[A-Za-z0-9+/_-]{8,}(?:\r?\n[A-Za-z0-9+/_-]{8,})*={0,2}"),
+        _from_base64,
+        _LETTERS,
+    ),
+    (re.compile(r"[A-Z2-7]{10,}={0,6}"), _from_base32, _LETTERS),
+    (re.compile(r"(?:(?:0[xX])?[0-9a-fA-F]{2}[\s,:;-]{0,2}){4,}"), _from_hex, _LETTERS),
+    (re.compile(r"(?:[01]{8}[\s,]{0,2}){3,}"), _from_binary, _NUMBERS),
+    (re.compile(r"(?:\b\d{2,5}[\s,;]{1,2}){3,}\d{2,5}\b"), _from_decimal, _NUMBERS),
+    (re.compile(r"[\U000E0020-\U000E007E]{3,}"), _from_tags, _TAGS),
 )

@@ -226,7 +226,10 @@ class PromptRenderer:
 
     def _encode(self, text: str, *, special: bool) -> tuple[tuple[int, ...], tuple[Range, ...]]:
         encoding = self._backend.encode(text, add_special_tokens=special)
-        return tuple(encoding.ids), tuple(_never_decreasing(encoding.offsets, len(text)))
+        offsets = encoding.offsets
+        if sorted(offsets) != offsets:  # seldom, and much cheaper to ask than to mend
+            offsets = _never_decreasing(offsets, len(text))
+        return tuple(encoding.ids), tuple(offsets)
 
 
 @lru_cache(maxsize=32)

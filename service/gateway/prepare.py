@@ -199,8 +199,8 @@ def in_front(messages: Sequence[Message], text: str, role: str) -> list[Message]
 
 def to_prompt(rendered: Rendered) -> Prompt:
     """The value that guards work on."""
-    offsets = tuple(map(Span._make, rendered.offsets))
-    return Prompt(rendered.text, rendered.ids, offsets, tuple(map(Span._make, rendered.content)))
+    content = tuple(map(Span._make, rendered.content))
+    return Prompt(rendered.text, rendered.ids, rendered.offsets, content)
 
 
 def _too_long(param: str, used: int, wanted: int, limit: int) -> ApiError:
