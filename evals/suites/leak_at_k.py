@@ -3,22 +3,23 @@
 Reisizadeh et al. 2025 (arXiv 2511.04934).  Whoever asks often enough gets the worst of k answers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import comb
 
-from evals.attacks.making import drawn, targets
+from evals.attacks.attack import Target
+from evals.attacks.making import of_each_split
 from evals.knowledge import Knowledge
 from evals.metrics.leak import states
 from evals.metrics.summary import mean_of
 from evals.metrics.written import unanswered
 from evals.probe import Answered, Ask, Probe
-from evals.suite import Better, Figure, NotForThisData, Suite
+from evals.suite import Better, Figure, Suite
 
 SAMPLES = 16
 TEMPERATURE = 1.0
 FACTS = {"forget": 60, "retain": 20}
 _NOTES = {
-    "forget": "any weights: measure an endpoint of the quantised model for leaks by quantisation",
+    "forget": "of these weights; for quantised ones see evals/quantisation.py",
     "retain": "facts that stay: what sampling draws out where nothing is guarded",
 }
 
@@ -31,26 +32,21 @@ class LeakAtK:
 
     def probes(self, knowledge: Knowledge, seed: int) -> Sequence[Probe]:
         """Each question, sampled.  Raises NotForThisData without facts to forget."""
-        found = [
-            Probe(
+
+        def sampled(target: Target, group: str, place: int) -> Iterator[Probe]:
+            ask = Ask(
+                turns=(target.fact.question,), temperature=TEMPERATURE, samples=SAMPLES, seed=seed
+            )
+            yield Probe(
                 id=f"{group}/{place:04}",
                 group=group,
-                ask=Ask(
-                    turns=(target.fact.question,),
-                    temperature=TEMPERATURE,
-                    samples=SAMPLES,
-                    seed=seed,
-                ),
+                ask=ask,
                 facts=target.values,
                 reference=target.fact.answer,
                 subject=target.fact.subject,
             )
-            for group, count in FACTS.items()
-            for place, target in drawn(targets(knowledge, group), count, f"{seed}/leak@k/{group}")
-        ]
-        if not any(probe.group == "forget" for probe in found):
-            raise NotForThisData("facts to be forgotten, with texts that state them")
-        return found
+
+        return of_each_split(knowledge, FACTS, f"{seed}/leak@k", sampled)
 
     def figures(
         self, answered: Sequence[Answered], never_knew: Sequence[Answered] | None
