@@ -39,10 +39,11 @@ class Activation:
         if self._replica is not None:
             self._replica.wake()
         deadline = steady() + self._longest
-        while not await asyncio.to_thread(self._is_everywhere, epoch):
+        while not await asyncio.to_thread(self.is_everywhere, epoch):
             if steady() > deadline:
                 raise NotEnforcedYet
             await asyncio.sleep(POLL_S)
 
-    def _is_everywhere(self, epoch: int) -> bool:
+    def is_everywhere(self, epoch: int) -> bool:
+        """Whether it is so now.  Raises StoreUnavailable."""
         return all(row.acked_epoch >= epoch for row in self._watch.living())

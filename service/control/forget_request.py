@@ -14,20 +14,14 @@ from pydantic import (
     Tag,
 )
 
+from service.control.compilation_view import CompilationView
 from service.control.listing import Identified
+from service.control.moment import moment
 from service.control.subject import MAX_NAME, check_name
 from service.store.forget_requests import ForgetRecord
-from service.store.state import ENFORCED, TRANSITIONS, State, TransitionRefused, step
+from service.store.state import State
 
-__all__ = [
-    "ENFORCED",
-    "TRANSITIONS",
-    "ForgetRequest",
-    "ForgetRequestView",
-    "State",
-    "TransitionRefused",
-    "step",
-]
+__all__ = ["ForgetRequest", "ForgetRequestView", "State", "moment"]
 
 MAX_ALIASES = 64
 MAX_EXAMPLES = 64
@@ -41,6 +35,8 @@ Strategy = Literal[
     "auto", "pretend_never_knew", "refuse", "in_context_instruction", "agent_rewrite"
 ]
 Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(check_name)]
+RequestId = Annotated[str, StringConstraints(pattern=r"^fr_[0-9a-zA-Z_]{1,61}$")]
+_IN_THE_CLEAR = {"expires_at", "strategy", "supersedes", "erase_content"}
 Scoped = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$")]
 
 
@@ -125,10 +121,22 @@ class ForgetRequest(_Closed):
     guards: Annotated[list[AskedGuard], Field(max_length=MAX_GUARDS)] | None = Field(
         None, description="Exactly these, and the text filter; null: as the strategy says."
     )
+    supersedes: RequestId | None = Field(
+        None, description="A request in force that this one takes over from, in one epoch."
+    )
+    erase_content: bool = Field(
+        default=False,
+        description="Erase what was asked as soon as the compiled policy is in force everywhere.",
+    )
 
     def content(self) -> dict[str, Any]:
         """What the store seals: everything but what it needs in the clear."""
-        return self.model_dump(mode="json", exclude={"expires_at", "strategy"})
+        return self.model_dump(mode="json", exclude=_IN_THE_CLEAR)
+
+    @property
+    def compilable(self) -> bool:
+        """Whether a policy is compiled; where guards are named, those are the policy."""
+        return self.guards is None and self.strategy in ("auto", "pretend_never_knew")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,7 +158,10 @@ class Enforced(BaseModel):
 
 
 class ForgetRequestView(Identified):
-    """A stored request.  Once it is over, nothing of what was asked is left: those are null."""
+    """A stored request.  Once it is over or erased, nothing of what was asked is left: null.
+
+    compilation: null where none is due.
+    """
 
     object: Literal["forget_request"] = "forget_request"
     state: State
@@ -167,9 +178,14 @@ class ForgetRequestView(Identified):
     created_at: datetime
     updated_at: datetime
     enforced: Enforced
+    supersedes: str | None = None
+    superseded_by: str | None = None
+    erase_content: bool = False
+    erased_at: datetime | None = None
+    compilation: CompilationView | None = None
 
     @staticmethod
-    def of(record: ForgetRecord) -> "ForgetRequestView":
+    def of(record: ForgetRecord, compilation: CompilationView | None = None) -> "ForgetRequestView":
         """The view of a stored record."""
         return ForgetRequestView(
             **(record.content or {}),
@@ -181,12 +197,12 @@ class ForgetRequestView(Identified):
             created_at=moment(record.created_at),
             updated_at=moment(record.updated_at),
             enforced=Enforced(epoch=record.epoch, since=moment(record.enforced_at)),
+            supersedes=record.supersedes,
+            superseded_by=record.superseded_by,
+            erase_content=record.erase,
+            erased_at=moment(record.erased_at),
+            compilation=compilation,
         )
-
-
-def moment(unix_ms: int | None) -> Any:
-    """A stored time as the API shows it."""
-    return None if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC)
 
 
 def unix_ms(value: datetime | None) -> int | None:

@@ -1,29 +1,29 @@
-"""``/v1/forget_requests``."""
+"""``/v1/forget_requests``: filing, listing, reading, revoking."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
-from service.audit import AdminEntry, AuditLog
-from service.control.activation import Activation, NotEnforcedYet
+from service.audit import AuditLog
+from service.control.activation import Activation
 from service.control.authentication import Authentication, principal_of
 from service.control.body import body_schema, read_body
-from service.control.chosen_guards import chosen_guards
+from service.control.compilation_view import compilation_views
+from service.control.enforcing import Enforcing
 from service.control.engine_abilities import EngineAbilities
-from service.control.forget_request import ForgetRequest, ForgetRequestView, State, unix_ms
+from service.control.filing import not_in_force, prepared
+from service.control.forget_request import ForgetRequest, ForgetRequestView, State
 from service.control.keys import Principal
+from service.control.known import known
 from service.control.listing import Listing, listing
-from service.control.stopgap import Unenforceable, check_enforceable, first_policy, new_id
-from service.errors import CONFLICT, NOT_FOUND, UNAVAILABLE, ApiError, invalid
+from service.control.stopgap import Unenforceable
+from service.errors import CONFLICT, ApiError, invalid
 from service.settings import Settings
 from service.store.forget_requests import (
     Added,
-    ForgetRecord,
     IdempotencyMismatch,
-    NewForgetRequest,
+    NotSupersedable,
     UnknownForgetRequest,
 )
 from service.store.store import Store
@@ -46,8 +46,7 @@ class ForgetRoutes:
         self._store = store
         self._settings = settings
         self._artifacts = settings.artifact_store()
-        self._activation = activation
-        self._audit = audit
+        self._enforcing = Enforcing(store, activation, audit)
         self._engine = engine
 
     async def create(
@@ -63,77 +62,55 @@ class ForgetRoutes:
         except IdempotencyMismatch:
             message = "This idempotency key came with another body before."
             raise ApiError(409, message, CONFLICT, "Idempotency-Key", "key_reused") from None
+        except NotSupersedable:
+            raise not_in_force() from None
         if added.created:
-            self._note("forget", by, added.record)
+            self._enforcing.note("forget", by, added.record)
         response.status_code = 201 if added.created else 200
-        return await self._enforced(added.record)
+        return await self._enforcing.enforced(added.record)
 
     async def page(
         self, state: State | None = None, after: str | None = None, limit: Limit = 20
     ) -> Listing[ForgetRequestView]:
         """Some requests, newest first."""
-        find = self._store.forget_requests.page
         try:
-            page = await asyncio.to_thread(find, state=state, after=after, limit=limit)
+            return await asyncio.to_thread(self._page, state, after, limit)
         except UnknownForgetRequest:
             raise invalid("after", "There is no such forget request.") from None
-        return listing([ForgetRequestView.of(r) for r in page.records], more=page.more)
 
     async def get(self, request_id: str) -> ForgetRequestView:
         """One request."""
-        with _known():
+        with known():
             record = await asyncio.to_thread(self._store.forget_requests.get, request_id)
-        return ForgetRequestView.of(record)
+        return await self._enforcing.view(record)
 
     async def revoke(self, request_id: str, request: Request) -> ForgetRequestView:
         """End one; again changes nothing."""
         by = principal_of(request)
         revoke = self._store.forget_requests.revoke
-        with _known():
+        with known():
             record = await asyncio.to_thread(revoke, request_id, by.key_id)
-        self._note("revoke", by, record)
-        return await self._enforced(record)
+        self._enforcing.note("revoke", by, record)
+        return await self._enforcing.enforced(record)
 
     def _add(self, asked: ForgetRequest, by: Principal, idempotency_key: str | None) -> Added:
-        check_enforceable(asked)
-        request_id = new_id()
-        guards = chosen_guards(asked, self._artifacts, self._engine.known)
-        return self._store.forget_requests.add(
-            NewForgetRequest(
-                id=request_id,
-                content=asked.content(),
-                strategy=asked.strategy,
-                policy=first_policy(request_id, asked, guards, self._settings, self._artifacts),
-                by=by.key_id,
-                expires_at=unix_ms(asked.expires_at),
-                idempotency=idempotency_key,
-            )
+        new = prepared(
+            asked,
+            by=by.key_id,
+            idempotency=idempotency_key,
+            settings=self._settings,
+            artifacts=self._artifacts,
+            engine=self._engine.known,
         )
+        return self._store.forget_requests.add(new)
 
-    async def _enforced(self, record: ForgetRecord) -> ForgetRequestView:
-        try:
-            await self._activation.everywhere(record.epoch)
-        except NotEnforcedYet:
-            message = f"{record.id} is stored, but not confirmed by every replica yet."
-            retry = {"retry-after": "1"}
-            raise ApiError(
-                503, message, UNAVAILABLE, code="enforcement_pending", headers=retry
-            ) from None
-        if record.enforced_at is None:
-            mark = self._store.forget_requests.mark_enforced
-            record = await asyncio.to_thread(mark, record.id, record.epoch)
-        return ForgetRequestView.of(record)
-
-    def _note(self, act: str, by: Principal, record: ForgetRecord) -> None:
-        self._audit.write(
-            AdminEntry(
-                act=act,
-                key=by.key_id,
-                target=record.id,
-                digest=record.policy or "",
-                epoch=record.epoch,
-            )
-        )
+    def _page(
+        self, state: State | None, after: str | None, limit: int
+    ) -> Listing[ForgetRequestView]:
+        page = self._store.forget_requests.page(state=state, after=after, limit=limit)
+        compilations = compilation_views(self._store, page.records)
+        views = [ForgetRequestView.of(r, compilations.get(r.id)) for r in page.records]
+        return listing(views, more=page.more)
 
 
 def forget_router(routes: ForgetRoutes, admin: Authentication) -> APIRouter:
@@ -153,11 +130,3 @@ def forget_router(routes: ForgetRoutes, admin: Authentication) -> APIRouter:
     router.add_api_route("/{request_id}", routes.get, methods=["GET"])
     router.add_api_route("/{request_id}", routes.revoke, methods=["DELETE"])
     return router
-
-
-@contextmanager
-def _known() -> Iterator[None]:
-    try:
-        yield
-    except UnknownForgetRequest:
-        raise ApiError(404, "There is no such forget request.", NOT_FOUND) from None

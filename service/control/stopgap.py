@@ -23,14 +23,23 @@ def first_policy(
     chosen: tuple[GuardSpec, ...] | None,
     settings: Settings,
     artifacts: ArtifactStore,
+    corruption: str | None = None,
 ) -> Policy:
     """The policy that is in force at once: of the guards that were chosen, or the stop-gap.
 
-    The stop-gap's artifact is stored, and holds nothing of what was asked.
+    The stop-gap's artifact is stored, and holds nothing of what was asked; corruption: digest of
+    one that is there already and may be shared.
     Raises KeyError, TypeError or ValueError where a guard could not be built: nothing may be
     accepted then.
     """
-    guards = _stop_gap(request_id, settings, artifacts) if chosen is None else chosen
+    if chosen is None:
+        digest = corruption or stop_gap_artifact(request_id, settings, artifacts)
+        guards = (
+            GuardSpec("embedding_corruption", {"artifact": digest}),
+            GuardSpec("text_filter"),
+        )
+    else:
+        guards = chosen
     for spec in guards:
         build(spec)
     return Policy(
@@ -43,15 +52,16 @@ def first_policy(
     )
 
 
-def _stop_gap(
-    request_id: str, settings: Settings, artifacts: ArtifactStore
-) -> tuple[GuardSpec, ...]:
-    corruption = artifacts.put(
+def stop_gap_artifact(seed: str, settings: Settings, artifacts: ArtifactStore) -> str:
+    """Store how a stop-gap corrupts, with random numbers of its own; the digest.
+
+    seed: any name.  Raises OSError.
+    """
+    return artifacts.put(
         embedding_corruption.manifest(
-            settings.stopgap_function, settings.stopgap_strength, seed=_seed(request_id)
+            settings.stopgap_function, settings.stopgap_strength, seed=_seed(seed)
         )
     )
-    return (GuardSpec("embedding_corruption", {"artifact": corruption}), GuardSpec("text_filter"))
 
 
 class Unenforceable(ValueError):
@@ -82,9 +92,9 @@ def _can_be_built(names: tuple[str, ...]) -> bool:
     return True
 
 
-def _seed(request_id: str) -> int:
+def _seed(name: str) -> int:
     # The random part is kept nowhere else: without the artifact, nobody can confirm a guessed name
     # by computing the policy's digest, which stands in audit lines.
     blind = secrets.token_bytes(32)
-    digest = hashlib.sha256(b"lethe stop-gap seed\0" + request_id.encode() + blind).digest()
+    digest = hashlib.sha256(b"lethe stop-gap seed\0" + name.encode() + blind).digest()
     return int.from_bytes(digest[:8])

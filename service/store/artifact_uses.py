@@ -1,6 +1,7 @@
 """Which artifacts policies name, so that those of ended requests can be deleted."""
 
 import re
+from typing import Any
 
 from sqlalchemy import Connection, select, update
 
@@ -13,7 +14,12 @@ _DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
 
 def digests_in(policy: Policy) -> frozenset[str]:
     """Every digest that stands anywhere in the policy."""
-    return frozenset(found.decode() for found in _DIGEST.findall(canonical_json(policy.to_json())))
+    return digests_in_json(policy.to_json())
+
+
+def digests_in_json(value: Any) -> frozenset[str]:
+    """Every digest that stands anywhere in a JSON value."""
+    return frozenset(found.decode() for found in _DIGEST.findall(canonical_json(value)))
 
 
 def name_artifacts(connection: Connection, policy: Policy) -> None:

@@ -5,14 +5,18 @@ A change here needs a migration beside it: a test compares the two.
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
+    false,
 )
 
 metadata = MetaData(
@@ -41,7 +45,7 @@ forget_requests = Table(
     Column("strategy", String(32), nullable=False),
     Column("policy", _DIGEST),
     Column("epoch", BigInteger, nullable=False),
-    Column("enforced_at", BigInteger),
+    Column("enforced_at", BigInteger, index=True),
     Column("expires_at", BigInteger, index=True),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -49,6 +53,13 @@ forget_requests = Table(
     # Keyed hashes: of the client's idempotency key, and of the body that it came with.
     Column("idempotency", String(64), unique=True),
     Column("fingerprint", String(64)),
+    # What is served, as a digest, while the certificate of the policy in force holds for it.
+    Column("certified_for", _DIGEST),
+    Column("supersedes", _ID),
+    Column("superseded_by", _ID),
+    # Whether what was asked is to be erased once the compiled policy is in force, and when it was.
+    Column("erase", Boolean, nullable=False, server_default=false()),
+    Column("erased_at", BigInteger),
     sqlite_autoincrement=True,
 )
 
@@ -113,4 +124,104 @@ admin_acts = Table(
     Column("digest", _DIGEST, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+life_events = Table(
+    "life_events",
+    metadata,
+    # Numbers grow in the order of commits: writers take turns.
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("forget_request", _ID, ForeignKey("forget_requests.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    # A step's name or an error's code, from closed sets.
+    Column("detail", String(128), nullable=False),
+    Column("policy", _DIGEST, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("by", _ID, nullable=False),
+    Index("ix_life_events_forget_request", "forget_request", "seq"),
+    sqlite_autoincrement=True,
+)
+
+compilations = Table(
+    "compilations",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("forget_request", _ID, ForeignKey("forget_requests.id"), nullable=False, index=True),
+    Column("reason", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("step", String(64), nullable=False),
+    Column("fraction", Float, nullable=False),
+    # How often the present step has been begun, and what ended it last.
+    Column("attempt", Integer, nullable=False),
+    Column("error", String(32), nullable=False),
+    Column("detail", String(128), nullable=False),
+    # Who works on it, and a count that stands still when it is gone: see control/lease.py.
+    Column("worker", _ID, nullable=False),
+    Column("beats", BigInteger, nullable=False),
+    Column("model", _DIGEST, nullable=False),
+    # The policy that the compiled one took the place of.
+    Column("previous", _DIGEST),
+    Column("queued_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Index("ix_compilations_turn", "status", "priority", "seq"),
+    sqlite_autoincrement=True,
+)
+
+compilation_steps = Table(
+    "compilation_steps",
+    metadata,
+    Column(
+        "compilation", _ID, ForeignKey("compilations.id"), primary_key=True, autoincrement=False
+    ),
+    Column("name", String(64), primary_key=True, autoincrement=False),
+    # The step's result; gone when the compilation is over.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("finished_at", BigInteger, nullable=False),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("policy", _DIGEST, primary_key=True),
+    Column("forget_request", _ID, ForeignKey("forget_requests.id"), nullable=False, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("id", _ID, nullable=False, unique=True),
+    Column("status", String(16), nullable=False, index=True),
+    Column("total", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("worker", _ID, nullable=False),
+    Column("beats", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("created_by", _ID, nullable=False),
+    Column("idempotency", String(64), unique=True),
+    Column("fingerprint", String(64)),
+    sqlite_autoincrement=True,
+)
+
+import_rows = Table(
+    "import_rows",
+    metadata,
+    Column("import_id", _ID, ForeignKey("imports.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # The row as it came; gone once it was handled.
+    Column("sealed", LargeBinary),
+    Column("forget_request", _ID),
+    Column("param", String(160)),
+    Column("code", String(64)),
+    Column("message", String(512)),
 )

@@ -2,20 +2,25 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from models.artifact import ArtifactStore
 from service.settings import Settings
 from service.store.api_keys import ApiKeys
 from service.store.artifact_collector import ArtifactCollector
 from service.store.census import Census, take_census
+from service.store.certificates import Certificates
 from service.store.changes import Changes, follow
+from service.store.compilations import Compilations
 from service.store.database import Database, StoreUnavailable, open_database
 from service.store.epochs import Epochs
 from service.store.forget_requests import ForgetRequests
+from service.store.imports import Imports
+from service.store.job_census import count_jobs
 from service.store.key_opening import open_seals
 from service.store.key_rotation import KeyRotation
 from service.store.key_service import KeyUnavailable
+from service.store.life_events import LifeEvents
 from service.store.migration import migrate
 from service.store.replicas import Replicas
 from service.store.sealing import RequestSeals
@@ -29,12 +34,16 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """Forget requests, policies, epochs, replicas and API keys.  Thread-safe."""
+    """Forget requests, their compilations, policies, epochs, replicas, keys.  Thread-safe."""
 
     def __init__(self, database: Database, seals: RequestSeals) -> None:
         self._database = database
         self.seals = seals
         self.forget_requests = ForgetRequests(database, seals)
+        self.compilations = Compilations(database, seals)
+        self.certificates = Certificates(database, seals.installation)
+        self.life_events = LifeEvents(database)
+        self.imports = Imports(database, seals)
         self.epochs = Epochs(database, seals)
         self.replicas = Replicas(database)
         self.api_keys = ApiKeys(database)
@@ -60,6 +69,13 @@ class Store:
     def rotation(self) -> KeyRotation:
         """What makes a new master key and wraps every data key anew."""
         return KeyRotation(self._database, self.seals.keys)
+
+    def count_jobs(self) -> Mapping[tuple[str, str], int]:
+        """Compilations by status and error, as in service/store/job_census.py.
+
+        Raises StoreUnavailable.
+        """
+        return count_jobs(self._database)
 
     def close(self) -> None:
         """Close every connection."""

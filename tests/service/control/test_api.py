@@ -292,7 +292,7 @@ def test_an_unexpected_error_says_nothing(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(NAME)
 
-    monkeypatch.setattr("service.control.forget_routes.first_policy", fail)
+    monkeypatch.setattr("service.control.filing.first_policy", fail)
     answer = client.post(PATH, json={"subject": NAME})
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
     assert "Ilse" not in answer.text

@@ -264,6 +264,7 @@ def _old_store(settings: Settings) -> None:
     policy = Policy("fr_old", (SUBJECT,))
     with store._database.writing() as connection:
         execute = connection.exec_driver_sql
+        execute("DELETE FROM life_events")
         execute("DELETE FROM policies")
         execute("DELETE FROM named_artifacts")
         execute("DELETE FROM data_keys")

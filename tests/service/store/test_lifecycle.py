@@ -16,7 +16,7 @@ from service.store.forget_requests import (
     NewForgetRequest,
     UnknownForgetRequest,
 )
-from service.store.state import ENFORCED, TRANSITIONS, State, TransitionRefused, step
+from service.store.state import ENFORCED, State
 from service.store.store import open_store
 
 
@@ -131,20 +131,3 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = hypothesis_settings(max_examples=12, stateful_step_count=20, deadline=None)
-
-
-def test_only_the_listed_steps_are_possible() -> None:
-    for before in State:
-        for after in State:
-            if after in TRANSITIONS[before]:
-                assert step(before, after) is after
-            else:
-                with pytest.raises(TransitionRefused):
-                    step(before, after)
-
-
-def test_whatever_is_in_force_can_end_and_what_has_ended_stays_so() -> None:
-    for state in State:
-        ends = TRANSITIONS[state] - ENFORCED
-        assert bool(ends) == (state in ENFORCED)
-        assert {State.REVOKED, State.EXPIRED} <= ends or not ends
