@@ -8,17 +8,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import Metrics
+from service.settings import Settings
 from tests.deploy.files import (
     DASHBOARDS,
     DEPLOY,
     ROOT,
     RULES,
     RUNBOOKS,
+    Json,
     alerts,
     metrics_in,
     questions,
@@ -27,7 +30,7 @@ from tests.deploy.files import (
 )
 
 MAKE_DASHBOARDS = DEPLOY / "grafana/make_dashboards.py"
-BUILT = (DEPLOY / "kubernetes/overlays").glob("*")
+OVERLAYS = DEPLOY / "kubernetes/overlays"
 
 
 def tool(name: str) -> str:
@@ -39,7 +42,7 @@ def tool(name: str) -> str:
     return found
 
 
-def says(command: Sequence[str | Path], **more: str) -> str:
+def says(command: Sequence[str | Path]) -> str:
     """What a program says; the test fails where it fails."""
     done = subprocess.run(  # noqa: S603  (tools found above, our own files)
         [str(part) for part in command],
@@ -48,7 +51,6 @@ def says(command: Sequence[str | Path], **more: str) -> str:
         text=True,
         timeout=120,
         check=False,
-        input=more.get("given"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -187,10 +189,66 @@ def test_no_metric_is_watched_by_nobody() -> None:
     assert unwatched == {"lethe_canary_passed_timestamp_seconds"}
 
 
-@pytest.mark.parametrize("overlay", sorted(BUILT), ids=lambda path: path.name)
-def test_the_manifests_are_valid(overlay: Path) -> None:
-    built = says([*_kustomize(), overlay])
-    says([tool("kubernetes-validate"), "--strict", "-"], given=built)
+@pytest.fixture(params=sorted(OVERLAYS.glob("*")), ids=lambda path: path.name)
+def manifests(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """All resources of an overlay in one file."""
+    path = tmp_path / "built.yaml"
+    path.write_text(says([*_kustomize(), request.param]))
+    return path
+
+
+def test_the_manifests_are_valid(manifests: Path) -> None:
+    says([tool("kubernetes-validate"), "--strict", manifests])
+
+
+def test_pods_may_do_as_little_as_can_be(manifests: Path) -> None:
+    deployments = [each for each in _resources(manifests) if each["kind"] == "Deployment"]
+    assert {each["metadata"]["name"] for each in deployments} == {"lethe-gateway", "lethe-engine"}
+    for deployment in deployments:
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+        keys = [env for env in container.get("env", ()) if "secretKeyRef" in str(env)]
+        assert keys == [], "secrets come by files"
+
+
+def test_only_gateways_reach_the_engine(manifests: Path) -> None:
+    policies = [each["spec"] for each in _resources(manifests) if each["kind"] == "NetworkPolicy"]
+    everything = [spec for spec in policies if spec["podSelector"] == {}]
+    assert [spec.keys() & {"ingress", "egress"} for spec in everything] == [set()]
+    engine = {"app.kubernetes.io/name": "lethe-engine"}
+    gateway = {"app.kubernetes.io/name": "lethe-gateway"}
+    (only,) = [spec for spec in policies if spec["podSelector"].get("matchLabels") == engine]
+    assert [rule["from"] for rule in only["ingress"]] == [
+        [{"podSelector": {"matchLabels": gateway}}]
+    ]
+    assert not only["egress"]
+
+
+def test_a_gateway_is_given_the_time_that_its_answers_may_take(manifests: Path) -> None:
+    (gateway,) = [
+        each
+        for each in _resources(manifests)
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", "lethe-gateway")
+    ]
+    longest = Settings.model_fields["upstream_timeout_s"].default
+    assert gateway["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > longest + 10
+    compose = read_yaml(ROOT / "docker-compose.yml")["services"]["gateway"]
+    assert int(compose["stop_grace_period"].removesuffix("m")) * 60 > longest
+
+
+def _resources(path: Path) -> list[Json]:
+    yaml: Any = pytest.importorskip("yaml")
+    return list(yaml.safe_load_all(path.read_text()))
 
 
 def _kustomize() -> list[str]:
