@@ -160,6 +160,11 @@ def signed_line(record: Mapping[str, Any], key: bytes | None) -> bytes:
     return canonical_json({**record, "mac": mac_of(record, key)})
 
 
+def digest_of_line(line: bytes) -> str:
+    """What the next line names: SHA-256 (hex) of a line without its line feed."""
+    return hashlib.sha256(line).hexdigest()
+
+
 def mac_of(record: Mapping[str, Any], key: bytes) -> str:
     """HMAC-SHA-256 (hex) over the record without its ``mac``."""
     rest = {name: value for name, value in record.items() if name != "mac"}

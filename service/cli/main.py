@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import typer
 
-from service.cli import api_keys, ask, demo, forget, guards
+from service.cli import api_keys, ask, audit, demo, forget, guards, secrets
 
 FURTHER_COMMANDS = "lethe.commands"
 """Entry-point group: each names a `typer.Typer` that becomes the sub-command of its name."""
@@ -23,6 +23,8 @@ app.command("ask")(ask.ask)
 app.add_typer(forget.app, name="forget")
 app.add_typer(api_keys.app, name="keys")
 app.add_typer(guards.app, name="guards")
+app.add_typer(audit.app, name="audit")
+app.add_typer(secrets.app, name="secrets")
 
 
 def main() -> None:

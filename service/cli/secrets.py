@@ -1,14 +1,17 @@
 """`lethe secrets`: the keys under which everything that was asked lies."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from service.cli.connection import console, fail
 from service.settings import Settings
-from service.store.key_service import KeyUnavailable, key_service
-from service.store.store import Store, StoreUnavailable, open_store
+
+if TYPE_CHECKING:
+    from service.store.key_rotation import KeyRotation
 
 app = typer.Typer(no_args_is_help=True, help="The keys of the store: see them, rotate them.")
 
@@ -17,14 +20,9 @@ app = typer.Typer(no_args_is_help=True, help="The keys of the store: see them, r
 def status() -> None:
     """List master keys and how many data keys each wraps; the last one wraps new ones."""
     table = Table("master key", "data keys wrapped")
-    store = _opened(Settings())
-    try:
-        for key_id, count in store.rotation().standing().items():
+    with _rotation(Settings()) as rotation:
+        for key_id, count in rotation.standing().items():
             table.add_row(key_id, str(count))
-    except StoreUnavailable:
-        fail("the database does not answer")
-    finally:
-        store.close()
     console.print(table)
 
 
@@ -40,33 +38,34 @@ def rotate(
 
     If it is broken off, run it again: it goes on where it was.
     """
+    from service.store.key_service import key_service
+
     settings = Settings()
-    store = _opened(settings)
-    try:
-        with console.status("wrapping data keys") as bar:
-            store.rotation().run(
-                key_service(settings),
-                new_secret=new_secret,
-                progress=lambda done: bar.update(f"wrapping data keys: {done}"),
-            )
-        (current,) = store.rotation().standing()
-    except StoreUnavailable:
-        fail("the database does not answer; run it again")
-    except KeyUnavailable as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"the key file cannot be written: {error.strerror}")
-    except ValueError as error:
-        fail(str(error))
-    finally:
-        store.close()
+    with _rotation(settings) as rotation, console.status("wrapping data keys") as bar:
+        rotation.run(
+            key_service(settings),
+            new_secret=new_secret,
+            progress=lambda done: bar.update(f"wrapping data keys: {done}"),
+        )
+        (current,) = rotation.standing()
     console.print(f"{current} wraps every data key; no older one is left", highlight=False)
 
 
-def _opened(settings: Settings) -> Store:
+@contextmanager
+def _rotation(settings: Settings) -> Iterator["KeyRotation"]:
+    """The store's; what goes wrong is said, and ends the command."""
+    # Not with the module: whoever only asks needs no database library.
+    from service.store.store import KeyUnavailable, StoreUnavailable, open_store
+
     try:
-        return open_store(settings)
+        store = open_store(settings)
+        try:
+            yield store.rotation()
+        finally:
+            store.close()
     except StoreUnavailable:
-        fail("the database does not answer")
-    except KeyUnavailable as error:
+        fail("the database does not answer; what was begun goes on when this is run again")
+    except OSError as error:
+        fail(f"the key file cannot be written: {error.strerror}")
+    except (KeyUnavailable, ValueError) as error:
         fail(str(error))

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from models.chat_prompt import PromptRenderer
 from models.encoder import Encoder
-from service.audit import AuditLog
+from service.audit import AuditLog, open_audit
 from service.control.api import admin_router, install_error_handlers
 from service.control.artifact_check import ArtifactCheck
 from service.control.authentication import Authentication
@@ -55,7 +55,7 @@ def create_apps(settings: Settings) -> Apps:
     store = open_store(settings, patience_s=STORE_PATIENCE_S)
     ensure_bootstrap_keys(store, settings.data_dir)
     keys = KeyRing(store, settings.pepper())
-    audit = AuditLog(settings.audit_path)
+    audit = open_audit(settings)
     abilities = EngineAbilities()
     renderer = PromptRenderer(settings.model)
     engine = _engine(settings, renderer)

@@ -1,5 +1,7 @@
 """Who changed what: one row, written in the transaction of the change itself."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection, func, select
 
 from service.store.database import now_ms
@@ -15,6 +17,23 @@ def record_act(
             at=now_ms(), key_id=key_id, act=act, target=target, digest=digest, epoch=epoch
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One accepted change."""
+
+    name: str
+    key_id: str
+    target: str
+    epoch: int
+
+
+def all_acts(connection: Connection) -> tuple[Act, ...]:
+    """Every accepted change, oldest first."""
+    c = admin_acts.c
+    rows = connection.execute(select(c.act, c.key_id, c.target, c.epoch).order_by(c.seq))
+    return tuple(Act(*row) for row in rows)
 
 
 def last_act(connection: Connection) -> int:

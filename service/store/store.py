@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from models.artifact import ArtifactStore
 from service.settings import Settings
+from service.store.admin_acts import Act, all_acts
 from service.store.api_keys import ApiKeys
 from service.store.artifact_collector import ArtifactCollector
 from service.store.census import Census, take_census
@@ -58,6 +59,11 @@ class Store:
     def census(self) -> Census:
         """How many forget requests are in each state.  Raises StoreUnavailable."""
         return take_census(self._database)
+
+    def acts(self) -> tuple[Act, ...]:
+        """Every accepted change, oldest first.  Raises StoreUnavailable."""
+        with self._database.reading() as connection:
+            return all_acts(connection)
 
     def tidying(self, settings: Settings) -> Tidying:
         """What deletes what ended requests leave behind, for one thread."""
