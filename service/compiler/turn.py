@@ -107,11 +107,11 @@ class _State:
         if _speaks(self._first):
             self._release(caught.end_here())
             return
-        start = time.perf_counter()
+        start = time.process_time()
         head = caught.said.rstrip()
         turns = self._turns
         prepared = turns.preparer.again(self._first, head, policy, turns.rules, turns.generation)
-        self._seconds += time.perf_counter() - start
+        self._seconds += time.process_time() - start
         whole = _speaks(prepared)
         if whole and not caught.silent:
             self._release(caught.end_here())
