@@ -37,6 +37,11 @@ class Readiness:
             found.append(Reason.AUDIT_UNAVAILABLE)
         return found
 
+    def pending(self) -> list[str]:
+        """Why the newest epoch is not served, while the one before still is; mostly empty."""
+        refusal = self.replica.refusal
+        return [] if refusal is None else [refusal.value]
+
     def details(self) -> list[str]:
         """Which guard of a policy the engine cannot run, and what it lacks; for an operator."""
         return [str(lack) for lack in self.replica.lacking]

@@ -55,11 +55,18 @@ def add_data_routes(app: FastAPI, settings: Settings, keys: KeyRing, readiness: 
 
     @app.get("/health/ready")
     async def ready() -> JSONResponse:
-        reasons = readiness.reasons()
-        body: Json = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
-        if Reason.ENGINE_LACKS in reasons:
-            body["details"] = readiness.details()
-        return JSONResponse(body, status_code=503 if reasons else 200)
+        body = _state(readiness)
+        return JSONResponse(body, status_code=503 if body["reasons"] else 200)
+
+
+def _state(readiness: Readiness) -> Json:
+    reasons = readiness.reasons()
+    body: Json = {"status": "unavailable" if reasons else "ok", "reasons": reasons}
+    if pending := readiness.pending():
+        body["pending"] = pending
+    if Reason.ENGINE_LACKS in reasons:
+        body["details"] = readiness.details()
+    return body
 
 
 def add_admin_routes(app: FastAPI, metrics: Metrics) -> None:

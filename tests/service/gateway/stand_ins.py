@@ -116,6 +116,7 @@ class ToyReplica:
     current: ToyRules | Rules
     fenced: FenceReason | None = None
     lacking: tuple[Lack, ...] = ()
+    refusal: FenceReason | None = None
 
     @property
     def rules(self) -> ToyRules | Rules:
