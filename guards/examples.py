@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guards.case import Span
+from guards.nearest import Nearest
 from guards.normaliser import sign
 from guards.policy import Policy
 from models.encoder import DIMENSIONS, Encoder
@@ -56,11 +57,10 @@ class Block:
     def near(self, vectors: Vectors, threshold: float) -> Iterator[tuple[int, Example, float]]:
         """For each vector (by index), the examples from that cosine on.
 
-        vectors: [n, DIMENSIONS].  Every search is behind this method, for an index to replace it.
+        vectors: [n, DIMENSIONS].
         """
-        scores = self.vectors @ vectors.T
-        for row, column in np.argwhere(scores >= threshold):
-            yield int(column), self.examples[row], float(scores[row, column])
+        for near in Nearest(self.vectors).from_cosine(vectors, threshold):
+            yield near.query, self.examples[near.row], near.cosine
 
 
 @dataclass(frozen=True)

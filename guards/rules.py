@@ -14,6 +14,7 @@ from guards.registry import GUARDS
 from guards.registry import build as build_guard
 from guards.router import Router
 from guards.text_filter import TextFilter
+from models.artifact import ArtifactStore
 from models.encoder import Encoder, EncoderUnavailable
 
 MANY_SEGMENTS = 8
@@ -48,11 +49,14 @@ class Rules:
         encoder: Encoder | None,
         example_threshold: float,
         previous: Self | None = None,
+        artifacts: ArtifactStore | None = None,
     ) -> Self:
         """Rules that enforce exactly the epoch's policies, sharing with ``previous`` what stayed.
 
-        Raises ValueError, KeyError or TypeError for a policy that cannot be enforced, and
-        EncoderUnavailable where a policy has examples and there is no encoder.
+        artifacts: where detectors lie.  Raises ValueError, KeyError or TypeError for a policy that
+        cannot be enforced (one with a detector that cannot be opened, too), ArtifactMissing or
+        ArtifactCorrupt, and EncoderUnavailable where a policy has examples or a detector and there
+        is no encoder.
         """
         wanted = {policy.digest: policy for policy in epoch.policies}
         if previous is None:
@@ -62,7 +66,7 @@ class Rules:
         removed = frozenset(previous.guards.keys() - wanted.keys())
         guards = {d: g for d, g in previous.guards.items() if d not in removed}
         guards.update((policy.digest, _guards_of(policy)) for policy in added)
-        router = _changed(previous.router, added, removed, encoder)
+        router = _changed(previous.router, added, removed, encoder, artifacts)
         return cls(epoch.number, router, guards, _needs_of(guards.values()))
 
     @property
@@ -88,14 +92,17 @@ class Rules:
         """The same rules with the index merged: seconds of work at 100,000 policies."""
         router = self.router
         router = replace(
-            router, phrases=router.phrases.compacted(), examples=router.examples.compacted()
+            router,
+            phrases=router.phrases.compacted(),
+            examples=router.examples.compacted(),
+            detectors=router.detectors.compacted(),
         )
-        return replace(self, router=router)
+        return replace(self, router=router.prepared())
 
     def decide(self, case: Case) -> Case:
         """Route the prompt and let each matched policy's guards decide, in order.
 
-        Raises EncoderUnavailable where examples are in scope and cannot be compared.
+        Raises EncoderUnavailable where examples or detectors are in scope and cannot be compared.
         """
         for match in self.router.route(case.prompt, case.tenant, case.model):
             case = self._applied(case, match)
@@ -112,7 +119,8 @@ class Rules:
     def text_filter(self, tenant: str, model: str) -> TextFilter:
         """A fresh filter for one answer (of one choice)."""
         phrases = self.router.phrases
-        return TextFilter(phrases.output_lists(tenant, model), phrases.dead)
+        lists = phrases.output_lists(tenant, model)
+        return TextFilter(lists, phrases.dead, phrases.memory(lists))
 
     def _applied(self, case: Case, match: Match) -> Case:
         guards = self.guards[match.policy]
@@ -134,14 +142,33 @@ def _needs_of(guards: Iterable[tuple[Guard, ...]]) -> dict[str, Needs]:
 
 
 def _changed(
-    router: Router, added: list[Policy], removed: frozenset[str], encoder: Encoder | None
+    router: Router,
+    added: list[Policy],
+    removed: frozenset[str],
+    encoder: Encoder | None,
+    artifacts: ArtifactStore | None,
 ) -> Router:
-    with_examples = {d: p for d, p in router.with_examples.items() if d not in removed}
-    new = [policy for policy in added if policy.examples]
-    with_examples.update((policy.digest, policy) for policy in new)
+    with_examples = _tracked(router.with_examples, (p for p in added if p.examples), removed)
+    with_detectors = _tracked(router.with_detectors, (p for p in added if p.detector), removed)
+    if encoder is None and (with_examples or with_detectors):
+        raise EncoderUnavailable("a policy has examples or a detector, and there is no encoder")
     examples = router.examples
     if encoder is not None:
+        new = [policy for policy in added if policy.examples]
         examples = examples.changed(new, removed, encoder)
-    elif with_examples:
-        raise EncoderUnavailable("a policy has examples, and there is no encoder")
-    return Router(router.phrases.changed(added, removed), examples, with_examples, encoder)
+    changed = Router(
+        router.phrases.changed(added, removed),
+        examples,
+        with_examples,
+        encoder,
+        router.detectors.changed(added, removed, artifacts),
+        with_detectors,
+    )
+    return changed.prepared()
+
+
+def _tracked(
+    before: Mapping[str, Policy], added: Iterable[Policy], removed: frozenset[str]
+) -> dict[str, Policy]:
+    stay = {digest: policy for digest, policy in before.items() if digest not in removed}
+    return stay | {policy.digest: policy for policy in added}

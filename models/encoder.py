@@ -39,7 +39,8 @@ class EncoderUnavailable(RuntimeError):
 class Encoder:
     """all-MiniLM-L6-v2: texts to unit vectors.  Safe for many threads.
 
-    common_words: frequent words of English, in lower case.
+    common_words: frequent words of English, in lower case.  ranks: more of them, each with its
+    rank by frequency in the tokenizer's vocabulary.
     """
 
     def __init__(self, model: bytes, tokenizer: bytes) -> None:
@@ -56,7 +57,8 @@ class Encoder:
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._remembered: OrderedDict[bytes, NDArray[np.float32]] = OrderedDict()
         self._lock = Lock()
-        self.common_words = _common_words(tokenizer)
+        self.ranks = _ranks(tokenizer)
+        self.common_words = frozenset(w for w, rank in self.ranks.items() if rank < COMMON_RANK)
 
     @classmethod
     def load(cls, cache_dir: Path) -> Self:
@@ -175,9 +177,9 @@ def _packaged(name: str, digest: str) -> bytes:
     return data
 
 
-def _common_words(tokenizer: bytes) -> frozenset[str]:
+def _ranks(tokenizer: bytes) -> dict[str, int]:
     vocabulary: dict[str, int] = json.loads(tokenizer)["model"]["vocab"]
-    return frozenset(w for w, rank in vocabulary.items() if rank < COMMON_RANK and w.isalpha())
+    return {word: rank for word, rank in vocabulary.items() if word.isalpha()}
 
 
 def main() -> None:

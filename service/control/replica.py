@@ -4,10 +4,12 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from guards.policy import Epoch
 from guards.rules import Lack, Rules
+from models.artifact import ArtifactStore
 from models.encoder import Encoder
 from service.control.engine_abilities import EngineAbilities
 from service.control.fence import FenceReason, ReplicaFenced
@@ -61,7 +63,9 @@ class Replica:
         self.id = f"rep_{secrets.token_hex(8)}"
         self._store = store
         self._keys = keys
-        build = build or _builder(settings.example_threshold)
+        build = build or partial(
+            _builder(settings.example_threshold), artifacts=settings.artifact_store()
+        )
         self._loader = Loader(store, encoder_loader, build, prepare)
         self._lease = Lease(settings.lease_s)
         self._watch = LeaseWatch(store.replicas, settings.lease_s)
@@ -323,8 +327,13 @@ class Replica:
             self._changes = None
 
 
-def _builder(example_threshold: float) -> BuildRules:
-    def build(epoch: Epoch, encoder: Encoder, previous: Rules | None) -> Rules:
-        return Rules.build(epoch, encoder, example_threshold, previous)
+def _builder(example_threshold: float) -> Callable[..., Rules]:
+    def build(
+        epoch: Epoch,
+        encoder: Encoder,
+        previous: Rules | None,
+        artifacts: ArtifactStore | None = None,
+    ) -> Rules:
+        return Rules.build(epoch, encoder, example_threshold, previous, artifacts)
 
     return build
