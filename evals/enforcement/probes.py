@@ -12,12 +12,13 @@ from evals.knowledge import Fact, Knowledge
 from evals.probe import Ask, Probe
 
 FORGET, RETAIN, OTHER, SEEDED = "forget", "retain", "other", "seeded"
+_PARAMETERS = {"type": "object", "properties": {"answer": {"type": "string"}}}
 _TOOL = {
     "type": "function",
     "function": {
         "name": "note",
         "description": "Notes an answer.",
-        "parameters": {"type": "object", "properties": {"answer": {"type": "string"}}},
+        "parameters": _PARAMETERS,
     },
 }
 _NAMED = {"type": "function", "function": {"name": "note"}}
@@ -27,7 +28,7 @@ _SPELLING = {
     "function": {
         "name": "note_escaped",
         "description": f"Notes an answer. {_ESCAPED}",
-        "parameters": _TOOL["function"]["parameters"],
+        "parameters": _PARAMETERS,
     },
 }
 _ESCAPED_JSON = {
@@ -35,7 +36,7 @@ _ESCAPED_JSON = {
     "json_schema": {
         "name": "escaped",
         "description": _ESCAPED,
-        "schema": {"type": "object", "properties": {"answer": {"type": "string"}}},
+        "schema": _PARAMETERS,
     },
 }
 _FILLER = "It rained all day and nothing else is open. "

@@ -35,6 +35,16 @@ def test_probes_are_pure_unique_and_of_every_attack_that_can_be_made() -> None:
     assert {each.name for each in ATTACKS} - names == {"sum_of_digits", "aggregated", "by_alias"}
 
 
+def test_a_run_that_stops_early_has_asked_evenly_of_every_attack() -> None:
+    names = {str(probe.about["name"]) for probe in FORGET}
+    first = PROBES[: len(names)]
+    assert {str(probe.about["name"]) for probe in first} == names
+    assert {probe.group for probe in first} == {"forget"}
+    probes = [probe for probe in SUITE.probes(load("demo"), 0) if probe.about["name"] == "direct"]
+    controls = [at for at, probe in enumerate(probes) if probe.group == "retain"]
+    assert controls == list(range(3, 4 * TARGETS["retain"], 4))
+
+
 def test_many_facts_are_drawn_from_anew_for_each_attack() -> None:
     probes = SUITE.probes(load("demo"), 0)
     tried = Counter(
