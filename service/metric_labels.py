@@ -15,6 +15,7 @@ Operation = Literal["chat", "text_completion"]
 Change = Literal["forget", "revoke"]
 ChangeOutcome = Literal["enforced", "pending", "refused"]
 Assurance = Literal["stopgap", "certified"]
+JobStatus = Literal["waiting", "running", "failed"]
 
 DARK_REASONS = ("failed", "refused", "rows", "unguarded", "unmapped")
 
@@ -40,6 +41,7 @@ LABELS: Mapping[str, frozenset[str]] = {
     "guard": frozenset((*GUARDS, "other")),
     "stage": frozenset(get_args(Stage)),
     "state": frozenset(State),
+    "status": frozenset(get_args(JobStatus)),
 }
 """What a label may say, in every metric.  Besides these there are ``gen_ai_request_model``, which
 is LETHE_SERVED_MODEL_NAME, and two that depend on the metric: OUTCOMES and REASONS."""

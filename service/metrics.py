@@ -34,6 +34,7 @@ from service.metric_labels import (
     Assurance,
     Change,
     ChangeOutcome,
+    JobStatus,
     RewriteOutcome,
     Stage,
 )
@@ -194,6 +195,12 @@ class Metrics:
             "Age of the oldest forget request whose compiled policy is not in force; 0: none.",
             "livemostrecent",
         )
+        self._compilations = self._gauge(
+            "lethe_compilations",
+            "Compilations that wait or run, and requests whose last one failed.",
+            "livemostrecent",
+            status=get_args(JobStatus),
+        )
         self.store_up = self._gauge(
             "lethe_store_up", "Whether the store answered when last asked: 1 or 0.", "livemin"
         )
@@ -234,6 +241,15 @@ class Metrics:
         """How many forget requests are in each state."""
         for state in State:
             self._requests.labels(state.value).set(counts.get(state, 0))
+
+    def compilations(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """How many compilations stand where, by status and error; the error is not shown."""
+        found: dict[str, int] = dict.fromkeys(get_args(JobStatus), 0)
+        for (status, _), count in counts.items():
+            if status in found:
+                found[status] += count
+        for status, count in found.items():
+            self._compilations.labels(status).set(count)
 
     def exposition(self) -> bytes:
         """Everything, of all workers, in Prometheus's text format."""

@@ -70,7 +70,7 @@ def create_apps(settings: Settings) -> Apps:
         prepare=_prepare(settings),
     )
     readiness = Readiness(engine.trust, replica, audit)
-    reporter = Reporter(metrics, replica, readiness, store.census)
+    reporter = Reporter(metrics, replica, readiness, store.census, store.count_jobs)
     parts = _Parts(settings, store, audit, replica, engine, renderer, abilities, reporter)
     rest = FastAPI(lifespan=parts.lifespan, openapi_url=None)
     admin = FastAPI(openapi_url=None)

@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,12 +24,13 @@ _STATM = Path("/proc/self/statm")
 
 @dataclass(frozen=True)
 class Reporter:
-    """census: asks the store; it may block, and raises StoreUnavailable."""
+    """census, jobs: ask the store; they may block, and raise StoreUnavailable."""
 
     metrics: Metrics
     replica: Replica
     readiness: Readiness
     census: Callable[[], Census]
+    jobs: Callable[[], Mapping[tuple[str, str], int]]
 
     async def watch(self) -> None:
         """Report every second, until cancelled; what the store knows, less often."""
@@ -59,7 +60,7 @@ class Reporter:
 
     def _count(self) -> None:
         try:
-            found = self.census()
+            found, jobs = self.census(), self.jobs()
         except StoreUnavailable:
             self.metrics.store_up.set(0)
             return
@@ -67,6 +68,7 @@ class Reporter:
         self.metrics.store_up.set(1)
         self.metrics.newest_epoch.set(found.newest_epoch)
         self.metrics.forget_requests(found.states)
+        self.metrics.compilations(jobs)
         self.metrics.oldest_stopgap.set(max(0, now_ms() - waiting) / 1000 if waiting else 0)
 
 

@@ -11,6 +11,7 @@ from service.gateway.unavailable import Reason
 from service.metric_labels import allowed
 from service.metrics import Metrics
 
+JOBS = ("failed", "running", "waiting")
 WORKER = """
 from service.metrics import Metrics
 metrics = Metrics()
@@ -63,6 +64,7 @@ def test_labels_say_nothing_but_what_is_listed() -> None:
     metrics.edited("a guard of somebody else's", "completed")
     metrics.engine_dark({"rows": 3, "a reason of a later version": 1})
     metrics.not_ready([Reason.DRAINING])
+    metrics.compilations({("failed", "below_floor"): 2, ("of a later version", ""): 1})
     seen = 0
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         for sample in family.samples:
@@ -78,6 +80,16 @@ def test_the_first_event_of_a_closed_set_is_seen_by_a_rate() -> None:
     found = samples(Metrics().exposition().decode())
     for reason in Reason:
         assert found[f"lethe_fail_closed_total{{'reason': '{reason}'}}"] == 0
+
+
+def test_compilations_are_shown_by_status() -> None:
+    metrics = Metrics()
+    metrics.compilations(
+        {("failed", "below_floor"): 2, ("failed", "crashed"): 1, ("running", ""): 1}
+    )
+    found = samples(metrics.exposition().decode())
+    shown = {status: found[f"lethe_compilations{{'status': '{status}'}}"] for status in JOBS}
+    assert shown == {"failed": 3, "running": 1, "waiting": 0}
 
 
 def test_no_series_tells_only_when_another_one_was_made() -> None:
