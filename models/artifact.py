@@ -14,17 +14,21 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from models.sealed import Seal, SealBroken
+
+if TYPE_CHECKING:
+    from models.remote_artifacts import RemoteFiles
 
 Json = Any
 
@@ -72,11 +76,14 @@ class ArtifactStore:
     """Artifacts under one directory.  Safe for many readers and writers in many processes.
 
     key: for sealed artifacts, at least 32 bytes; without it those can be neither made nor opened.
+    remote: a URL that fsspec knows, where they are kept then; the directory holds copies, each of
+    which is checked whenever it is opened, and fetched again where it is damaged.
     """
 
-    def __init__(self, root: Path, key: bytes | None = None) -> None:
+    def __init__(self, root: Path, key: bytes | None = None, remote: str = "") -> None:
         self.root = root
         self._seal = Seal(key) if key else None
+        self._remote = _remote_files(remote) if remote else None
 
     def put(
         self,
@@ -95,17 +102,42 @@ class ArtifactStore:
         blob = save_tensors(dict(tensors)) if tensors else None
         body = canonical_json({**manifest, "tensors": digest_of(blob) if blob else None})
         digest = digest_of(body)
-        folder = self._folder(digest)
         name = _SEALED if sealed else _PLAIN
+        files = {name.tensors: self._kept(blob, digest, sealed=sealed)} if blob else {}
+        files[name.manifest] = self._kept(body, digest, sealed=sealed)  # last: then it is complete
+        folder = self._folder(digest)
+        if self._remote is not None and not self._remote.exists(_name(folder, name.manifest)):
+            for file, content in files.items():
+                self._remote.write(_name(folder, file), content)
         if not (folder / name.manifest).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            if blob:
-                _write_durably(folder / name.tensors, self._kept(blob, digest, sealed=sealed))
-            _write_durably(folder / name.manifest, self._kept(body, digest, sealed=sealed))
+            _write_all(folder, files)
         return digest
 
     def open(self, digest: str) -> Artifact:
         """Read and verify.  Raises ArtifactMissing, ArtifactCorrupt, or ValueError (bad digest)."""
+        if self._remote is None:
+            return self._open(digest)
+        try:
+            return self._open(digest)
+        except (ArtifactMissing, ArtifactCorrupt):
+            self._fetch(self._remote, digest)
+            return self._open(digest)
+
+    def _fetch(self, remote: "RemoteFiles", digest: str) -> None:
+        """Copy it here.  Raises ArtifactMissing, OSError."""
+        folder = self._folder(digest)
+        sealed = remote.exists(_name(folder, _SEALED.manifest))
+        name = _SEALED if sealed else _PLAIN
+        files = {}
+        with suppress(FileNotFoundError):
+            files[name.tensors] = remote.read(_name(folder, name.tensors))
+        try:
+            files[name.manifest] = remote.read(_name(folder, name.manifest))
+        except FileNotFoundError as error:
+            raise ArtifactMissing(digest) from error
+        _write_all(folder, files)
+
+    def _open(self, digest: str) -> Artifact:
         folder = self._folder(digest)
         sealed = (folder / _SEALED.manifest).exists()
         name = _SEALED if sealed else _PLAIN
@@ -127,6 +159,9 @@ class ArtifactStore:
         The manifest goes first: whatever happens then, it cannot be opened any more.
         """
         folder = self._folder(digest)
+        if self._remote is not None:
+            for name in (*_PLAIN, *_SEALED):
+                self._remote.remove(_name(folder, name))
         for name in (_PLAIN.manifest, _SEALED.manifest):
             (folder / name).unlink(missing_ok=True)
         if folder.exists():
@@ -143,7 +178,19 @@ class ArtifactStore:
                 return (folder / name.tensors).stat().st_size
             except FileNotFoundError:
                 continue
+        return self._remote_size(folder)
+
+    def _remote_size(self, folder: Path) -> int:
+        if self._remote is not None:
+            for name in (_PLAIN, _SEALED):
+                with suppress(FileNotFoundError):
+                    return self._remote.size(_name(folder, name.tensors))
         return 0
+
+    def forget_copies(self) -> None:
+        """Delete every copy of what is kept elsewhere: what was removed there would stay here."""
+        if self._remote is not None:
+            shutil.rmtree(self.root / "sha256", ignore_errors=True)
 
     def _kept(self, data: bytes, digest: str, *, sealed: bool) -> bytes:
         return self._seal.close(data, digest) if sealed and self._seal else data
@@ -170,6 +217,23 @@ def _read(path: Path, digest: str) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ArtifactMissing(digest) from error
+
+
+def _name(folder: Path, file: str) -> str:
+    return f"sha256/{folder.name}/{file}"
+
+
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        _write_durably(folder / name, content)
+
+
+def _remote_files(url: str) -> "RemoteFiles":
+    # Not with the module: stores on a path, which are the usual ones, need no fsspec.
+    from models.remote_artifacts import RemoteFiles
+
+    return RemoteFiles(url)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

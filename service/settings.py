@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     database_password_file: Path | None = Field(
         None, description="File with the password for it, where the URL has none."
     )
+    artifacts_url: str = Field(
+        "", description="URL that fsspec knows (s3://...) for artifacts; empty: the data folder."
+    )
     keys_url: str = Field(
         "", description="SQLAlchemy URL of a database for data keys alone; empty: beside the rest."
     )
@@ -192,12 +195,12 @@ class Settings(BaseSettings):
 
     @property
     def artifacts(self) -> Path:
-        """Root of the artifact store, readable by gateways and engines."""
+        """Root of the artifact store, readable by gateways and engines; of copies, with a URL."""
         return self.data_dir / "artifacts"
 
     def artifact_store(self) -> ArtifactStore:
         """The artifacts, with the key that opens the sealed ones: the engine's."""
-        return ArtifactStore(self.artifacts, self.engine_key())
+        return ArtifactStore(self.artifacts, self.engine_key(), self.artifacts_url)
 
     @property
     def encoder_folder(self) -> Path:

@@ -179,7 +179,8 @@ def _not_older_than_promised(
         [(life.forgotten, life.epoch) for life in lives if life.forgotten is not None]
         + [(life.revoked, life.revoke_epoch) for life in lives if life.revoked is not None]
     )
-    times, newest = [], []
+    times: list[float] = []
+    newest: list[int] = []
     for at, epoch in promises:
         times.append(at)
         newest.append(max(epoch, newest[-1] if newest else 0))

@@ -160,6 +160,7 @@ class _Parts:
 def _prepare(settings: Settings) -> tuple[Prepare, ...]:
     """What an epoch has to pass before this process is ready for it."""
     artifacts = settings.artifact_store()
+    artifacts.forget_copies()
     preload = Preloader(
         settings.engine_url, settings.engine_key(), artifacts, wait_s=settings.lease_s / 2
     )

@@ -67,7 +67,7 @@ class Store:
 
     def tidying(self, settings: Settings) -> Tidying:
         """What deletes what ended requests leave behind, for one thread."""
-        artifacts = ArtifactStore(settings.artifacts)
+        artifacts = ArtifactStore(settings.artifacts, remote=settings.artifacts_url)
         grace_s = max(settings.artifact_grace_s, settings.upstream_timeout_s + settings.lease_s)
         collector = ArtifactCollector(self._database, artifacts, grace_s, time.monotonic)
         return Tidying(self._database, self.seals.keys, collector, time.monotonic)
