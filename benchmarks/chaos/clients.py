@@ -32,26 +32,35 @@ class Record:
 
 @dataclass
 class Clients:
-    """Everything that clients do in one run.  acts: how many 2xx to forget or revoke make it."""
+    """Everything that clients do in one run.
+
+    acts: how many 2xx to forget or revoke make it.  until: monotonic time at which it ends anyway.
+    """
 
     system: System
     acts: int
     seed: int
+    until: float = float("inf")
     record: Record = field(default_factory=Record)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(self.seed)
         self.done = asyncio.Event()
 
+    @property
+    def enough(self) -> bool:
+        """Whether nothing new is to be begun."""
+        return self.record.acts >= self.acts or time.monotonic() >= self.until
+
     async def forget_and_revoke(self) -> None:
         """One operator: forgets somebody, and mostly revokes it again, until there are enough."""
         async with _client(self.system, "admin") as http:
-            while self.record.acts < self.acts:
+            while not self.enough:
                 life = Life(self._subject())
                 self.record.lives.append(life)
                 await self._forget(http, life)
                 await asyncio.sleep(self._chance.uniform(0, 0.3))
-                if self.record.acts < self.acts and self._chance.random() < 0.9:
+                if not self.enough and self._chance.random() < 0.9:
                     await self._revoke(http, life)
         self.done.set()
 
