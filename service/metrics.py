@@ -57,7 +57,8 @@ class Metrics:
     """Every metric of one gateway process, in a registry of its own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a series more for each one, that nothing reads
+        # A series more for each one, that nothing reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._generation()
         self._latency()
