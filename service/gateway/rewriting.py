@@ -11,7 +11,8 @@ from typing import NamedTuple
 from guards.case import Rewrite
 from service.gateway.agent_prompts import Material, rating
 from service.gateway.agents import Agents, AgentsFailed, Ask
-from service.metrics import Metrics, RewriteOutcome
+from service.metric_labels import RewriteOutcome
+from service.metrics import Metrics
 
 BEST = 3  # edited answers that are composed into one
 LEAST_MEAN = 4.0  # of their ratings

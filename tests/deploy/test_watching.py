@@ -19,7 +19,7 @@ from tests.deploy.files import alerts, metrics_in, questions
 from tests.deploy.watching import ALERTMANAGER, Watching, program, watching
 from tests.integration.serving.system import Serving, fresh_settings
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 ALERT = "LetheEngineUnreachable"
 
 
