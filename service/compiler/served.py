@@ -16,6 +16,7 @@ from models.conversation import Message
 from models.local_engine import LocalEngine
 from service.admission import CheckedArtifacts
 from service.compiler.generating import Ask, Generator, Ids, LogP, Score, Written
+from service.compiler.rendering import KEPT, RememberingRenderer
 from service.compiler.turn import Said, Turn, Turns, Unanswerable
 from service.gateway.prepare import Prepared, Preparer
 from service.gateway.schema import ChatRequest, CompletionRequest, Generation
@@ -55,6 +56,7 @@ class Served:
         self._folder = folder
         self._preparer = Preparer(renderer, Metrics(), "", min(max_model_len, engine.max_model_len))
         self._generator = Generator(engine, bindings_of(engine, CheckedArtifacts(artifacts)))
+        self._plain: dict[tuple[str, int | None], Prepared] = {}
         self._nothing = Rules.build(Epoch(0, ()), None, 1.0)
 
     @staticmethod
@@ -64,9 +66,8 @@ class Served:
         artifacts: where the edits of policies are looked up.  max_model_len: most tokens of prompt
         and answer together, as the gateway is set.
         """
-        return Served(
-            LocalEngine.load(model), PromptRenderer(model), artifacts, max_model_len, model
-        )
+        renderer = RememberingRenderer(model)
+        return Served(LocalEngine.load(model), renderer, artifacts, max_model_len, model)
 
     def answers(
         self, prompts: Sequence[str], rules: Rules | None = None, max_tokens: int = LONGEST
@@ -108,6 +109,17 @@ class Served:
         fixed.update(zip(scores, found, strict=True))
         return [fixed[index] for index in range(len(pairs))]
 
+    def pieces(self, said: str, tokens: int) -> list[tuple[int, int]]:
+        """The characters of a continuation that each of its tokens stands for.
+
+        tokens: how many ``log_probabilities`` gave.  Characters are counted in the text as given.
+        """
+        offsets = self.renderer.plain(said).offsets
+        if len(offsets) == tokens:
+            return list(offsets)
+        spaced = self.renderer.plain(f" {said}").offsets
+        return [(max(a - 1, 0), max(b - 1, 0)) for a, b in spaced]
+
     @cached_property
     def chats(self) -> bool:
         """Whether the model has a chat template."""
@@ -144,9 +156,9 @@ class Served:
         return Turns(self._preparer, rules, generation, _OPENING)
 
     def _begun(self, turns: Turns, prompt: str) -> Turn:
-        start = time.perf_counter()
+        start = time.process_time()
         prepared = self._prepared(turns, prompt)
-        return turns.turn(prepared, time.perf_counter() - start)
+        return turns.turn(prepared, time.process_time() - start)
 
     def _finished(self, running: Sequence[Turn]) -> list[Said]:
         """Drives the turns to their ends; what they ask for at the same time runs together."""
@@ -163,6 +175,16 @@ class Served:
         return [said[index] for index in range(len(running))]
 
     def _prepared(self, turns: Turns, prompt: str) -> Prepared:
+        key = (prompt, turns.generation.max_tokens)
+        if turns.rules is not self._nothing:
+            return self._decided(turns, prompt)
+        if key not in self._plain:
+            self._plain[key] = self._decided(turns, prompt)
+            while len(self._plain) > KEPT:
+                del self._plain[next(iter(self._plain))]
+        return self._plain[key]
+
+    def _decided(self, turns: Turns, prompt: str) -> Prepared:
         if not self.chats:
             request = CompletionRequest(turns.generation, (prompt,))
             return self._preparer.completions(request, turns.rules, "", _CASE)[0]
