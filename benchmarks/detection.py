@@ -15,7 +15,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import numpy as np
+
 from guards.case import Case, Prompt, Span
+from guards.detector import Block, DetectorIndex, passages_of
 from guards.examples import ExampleIndex, windows_of
 from guards.phrase_index import PhraseIndex
 from guards.policy import Epoch, GuardSpec, Policy
@@ -23,7 +26,10 @@ from guards.rules import Rules
 from models.demo.attributes import ATTRIBUTES
 from models.demo.corpus import Probe, held_out_probes, near_miss_probes
 from models.demo.world import Person, World, make_world
-from models.encoder import Encoder
+from models.detector import Detector, Key, Kind
+from models.encoder import DIMENSIONS, Encoder
+from models.erasures import Erasure
+from models.fitting.detector import GENERAL_WEIGHTS
 
 FILTERED = (GuardSpec("text_filter"),)
 THRESHOLDS = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -50,6 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     show_flatness([10, 1000, arguments.policies])
     encoder = Encoder.load(arguments.encoder)
+    show_detectors([10, 1000, arguments.policies], encoder)
     world = make_world()
     print("\ndemo world")
     show_quality(*demo_questions(world), encoder)
@@ -77,6 +84,40 @@ def show_flatness(sizes: Sequence[int]) -> None:
             f"{size:8} {built:8.2f} {route * 1e3:9.2f} {per_char * 1e6:15.2f} {held:11.2f} "
             f"{add * 1e3:11.1f} {remove * 1e3:14.1f}"
         )
+
+
+def show_detectors(sizes: Sequence[int], encoder: Encoder) -> None:
+    """Time searching the stacked detectors at each size, and their memory.
+
+    Each has four prototypes and sixteen words, all drawn; the texts' vectors are remembered, so
+    that the encoder's time is left out.
+    """
+    print("\ndetectors  stack s  search ms (16 windows)  bytes a policy")
+    text = (_ENGLISH * 12)[:2000]
+    passages = passages_of(text, windows_of(text, (Span(0, len(text)),)), (), 0)
+    encoder.encode([passage.text for passage in passages])
+    for size in sizes:
+        start = time.process_time()
+        block = Block.of(list(zip(invented_policies(size), invented_detectors(size), strict=True)))
+        index = DetectorIndex((block,))
+        index.prepare()
+        built = time.process_time() - start
+
+        def search(index: DetectorIndex = index) -> None:
+            list(index.found(passages, lambda policy: True, encoder))
+
+        took = timed(search, 5)
+        print(f"{size:9} {built:8.1f} {took * 1e3:23.1f} {block.nbytes / size:15.0f}", flush=True)
+
+
+def invented_detectors(size: int) -> Iterator[Detector]:
+    """Detectors of which everything is drawn, far from every text."""
+    dice, numbers = random.Random("detectors"), np.random.default_rng(0)
+    weights = np.array(GENERAL_WEIGHTS, np.float32)
+    for _ in range(size):
+        vectors = numbers.integers(-127, 128, (5, DIMENSIONS), np.int8)
+        keys = tuple(Key(dice.getrandbits(64), Kind.TOPIC, 0.5) for _ in range(16))
+        yield Detector(weights, vectors[:4], vectors[4:], keys, 0.5, Erasure())
 
 
 def invented_policies(size: int, seed: int = 0) -> Iterator[Policy]:

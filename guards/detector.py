@@ -34,6 +34,9 @@ from models.encoder import DIMENSIONS, Encoder
 from models.erasures import Erasure
 
 NEAR = 16  # policies evaluated for each text: so many by meaning, and so many by words
+# Below both of these no head with weights anywhere near the general ones comes near its threshold.
+LEAST_COSINE = 0.4
+LEAST_VALUE = 0.4  # of the words, together
 CROWDED = 512  # policies from which on a word that they share leads to none of them
 SMALL = 512  # policies up to which a new block swallows the one before it
 
@@ -196,7 +199,8 @@ class Block:
             values = self.postings.values[first:last].tolist()
             for owner, value in zip(owners, values, strict=True):
                 totals[owner] = totals.get(owner, 0.0) + value
-        ranked = sorted(totals, key=lambda owner: (-totals[owner], owner))
+        some = (owner for owner, total in totals.items() if total >= LEAST_VALUE)
+        ranked = sorted(some, key=lambda owner: (-totals[owner], owner))
         return list(_first(NEAR, (owner for owner in ranked if counts(owner))))
 
     def logit(self, owner: int, read: Read) -> float:
@@ -298,7 +302,8 @@ class DetectorIndex:
         owners = block.own_rows.owners
         by_meaning: list[dict[int, None]] = [{} for _ in words]
         for near in block.own.best(vectors, NEAR, owners, alive):
-            by_meaning[near.query][int(owners[near.row])] = None
+            if near.cosine >= LEAST_COSINE:
+                by_meaning[near.query][int(owners[near.row])] = None
         for number, (text_words, vector) in enumerate(zip(words, vectors, strict=True)):
             read = block.read(text_words, vector)
             by_words = block.candidates(read, alive)

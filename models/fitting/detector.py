@@ -44,7 +44,7 @@ GENERAL_WEIGHTS = (-8.0, 4.0, 3.5, -7.5, 0.0, 7.0, 4.5, 8.5)
 PRECISION = 50.0  # of the prior around them: worth about so many texts
 SAME = 0.85  # cosine beyond which texts are taken to be equally near: a paraphrase's
 LEAST_NAME_WEIGHT = 0.3
-EVEN = 0.0  # the logit preferred as threshold: even odds
+PREFERRED = 0.5  # the logit preferred as threshold: between both kinds where weights were fitted
 
 Array = NDArray[np.float64]
 
@@ -162,7 +162,7 @@ def chosen_threshold(
 ) -> tuple[float, dict[str, Any]]:
     """The threshold for these calibration scores, and what is stated of it.
 
-    It keeps both errors where one threshold can: then it is even odds, or the nearest to that.
+    It keeps both errors where one threshold can: then it is PREFERRED, or the nearest to that.
     Else it keeps that of false alarms, and ``separated`` is false.  Where there are fewer scores
     than 1 / error - 1, the error stated is 1 / (n + 1).
     """
@@ -171,7 +171,7 @@ def chosen_threshold(
     at_most = lowest_of(about, miss_error) if about else None
     least = -math.inf if above is None else float(np.nextafter(above, math.inf))
     most = math.inf if at_most is None else at_most
-    threshold = least if most < least else min(max(EVEN, least), most)
+    threshold = least if most < least else min(max(PREFERRED, least), most)
     stated = {
         "error": error,
         "separated": least <= most,

@@ -13,11 +13,11 @@ from guards.policy import Epoch, Policy
 from guards.rules import Rules
 from models.artifact import ArtifactCorrupt, ArtifactMissing, ArtifactStore
 from models.demo.general import GENERAL
-from models.detector import Detector, Key, Kind, features, found_in, small, unit
+from models.detector import Detector, Found, Key, Kind, codes_of, features, found_in, small, unit
 from models.distinctive import hashed, words_of
 from models.encoder import DIMENSIONS, Encoder, EncoderUnavailable
 from models.erasures import Erasure
-from models.fitting.detector import fit
+from models.fitting.detector import GENERAL_WEIGHTS, fit
 
 from .conftest import prompt_of
 
@@ -82,7 +82,12 @@ def one_by_one(text: str, detector: Detector, encoder: Encoder) -> float:
     return float(sum(a * float(b) for a, b in zip(row, detector.weights, strict=True)))
 
 
-def test_stacked_detectors_say_what_each_says_alone(encoder: Encoder) -> None:
+def test_stacked_detectors_say_what_each_says_alone(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Weights that are drawn may find what comes near by nothing.
+    monkeypatch.setattr(detector_module, "LEAST_COSINE", -1.0)
+    monkeypatch.setattr(detector_module, "LEAST_VALUE", 0.0)
     texts = (*ABOUT, *SMALL_TALK[:12])
     made = detectors(14, texts, encoder)
     halves = [Block.of(made[:6]), Block.of(made[6:])]
@@ -109,7 +114,7 @@ def near(pair: tuple[str, str], made: list[tuple[Policy, Detector]], encoder: En
     detector = next(d for policy, d in made if policy.digest == pair[0])
     codes = {key.code for key in detector.keys}
     words = words_of(pair[1], encoder.ranks)
-    by_words = any(code in codes for word in words for code in detector_module.codes_of(word))
+    by_words = any(code in codes for word in words for code in codes_of(word))
     return by_words or len(detector.prototypes) > 0
 
 
@@ -251,6 +256,14 @@ def test_little_memory_is_kept_for_each_policy(encoder: Encoder) -> None:
     made = [each for _ in range(40) for each in detectors(25, ABOUT, encoder)]
     assert Block.of(made).nbytes / len(made) < 3_000
     assert DIMENSIONS * 4 < 3_000
+
+
+def test_what_is_not_evaluated_could_not_have_been_found() -> None:
+    """Below both bounds at once, the general weights stay below every uncertain band."""
+    for share in (0.0, 0.25, detector_module.LEAST_VALUE):
+        for found in (Found(share, 0, 0, 0), Found(0, share, 0, 0)):
+            row = features(found, detector_module.LEAST_COSINE, 0.0)
+            assert row @ np.array(GENERAL_WEIGHTS) < (Erasure().low or 0.0)
 
 
 def test_words_that_most_policies_share_lead_to_none(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.fitting.conformal import attainable, highest_of, lowest_of
-from models.fitting.detector import chosen_threshold
+from models.fitting.detector import PREFERRED, chosen_threshold
 
 SCORES = st.lists(st.integers(-20, 20).map(float), min_size=1, max_size=30)
 
@@ -50,15 +50,15 @@ def test_texts_that_nobody_has_seen_keep_the_stated_errors() -> None:
 @pytest.mark.parametrize(
     ("about", "others", "threshold", "separated"),
     [
-        ([2.0, 3.0], [-3.0, -2.0], 0.0, True),
+        ([2.0, 3.0], [-3.0, -2.0], PREFERRED, True),
         ([-1.0, 3.0], [-3.0, -2.0], -1.0, True),
         ([2.0, 3.0], [-3.0, 1.0], 1.0, True),
         ([-1.0, 3.0], [-3.0, 1.0], 1.0, False),
-        ([], [-3.0], 0.0, True),
-        ([], [], 0.0, True),
+        ([], [-3.0], PREFERRED, True),
+        ([], [], PREFERRED, True),
     ],
 )
-def test_even_odds_are_kept_where_both_errors_are(
+def test_the_preferred_threshold_is_kept_where_both_errors_are(
     about: list[float], others: list[float], threshold: float, *, separated: bool
 ) -> None:
     found, stated = chosen_threshold(about, others, 0.01)
