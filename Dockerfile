@@ -48,7 +48,7 @@ ARG TORCH=--torch-backend=cpu
 COPY requirements/all-cpu.txt /tmp/all-cpu.txt
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ libgomp1 libnuma1 libtcmalloc-minimal4 \
+    && apt-get install --yes --no-install-recommends g++ libnuma1 \
     && rm -rf /var/lib/apt/lists/* \
     && python -m venv /opt/lethe \
     && /opt/lethe/bin/pip install --no-cache-dir "uv==${UV}" \
