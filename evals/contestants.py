@@ -18,6 +18,8 @@ from service.cli.connection import ClientSettings
 
 NO_KEY = "none"
 """The SDK wants a key; servers that know none ignore it."""
+_ORDER: Sequence[Role] = ("examined", "compared", "never knew")
+_ENDS: Mapping[str, Role] = {"nothing": "compared", "never_knew": "never knew"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -72,7 +74,7 @@ class Typed:
         names = [name for name, _, _ in parties]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise NotUnderstood(f"two have one name: {', '.join(twice)}")
-        return parties
+        return _in_their_roles(parties)
 
     def _access(self) -> "_Access":
         names = [name for name, url, _ in self._parties() if url]
@@ -138,6 +140,22 @@ def _first_model(name: str, url: str, key: str) -> str:
         raise NotUnderstood(f"{name} at {url} serves no model")
     first: str = listed[0]["id"]
     return first
+
+
+def _in_their_roles(parties: Sequence[tuple[str, str, Role]]) -> list[tuple[str, str, Role]]:
+    """``nothing`` and ``never_knew`` among methods that are examined are what these are beside.
+
+    They stay examined where nobody else is, and where another has the role.
+    """
+    taken = {role for _, _, role in parties}
+    ends = {name: role for name, role in _ENDS.items() if role not in taken}
+    moved: list[tuple[str, str, Role]] = [
+        (name, url, ends.get(name, role) if role == "examined" and not url else role)
+        for name, url, role in parties
+    ]
+    if not any(role == "examined" for _, _, role in moved):
+        return list(parties)
+    return sorted(moved, key=lambda party: _ORDER.index(party[2]))
 
 
 def _name_and_url(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -402,6 +403,38 @@ def test_the_command_that_is_kept_asks_the_same_again(server: OpenAIServer, tmp_
     assert len(server.asked) == asked  # all was answered already
     after = Run.model_validate_json((out / "run.json").read_bytes())
     assert after.model_copy(update={"starts": run.starts}) == run
+
+
+@pytest.mark.parametrize(
+    ("methods", "never_knew", "roles"),
+    [
+        ("never_knew nothing stopgap", "", "stopgap examined nothing compared never_knew never"),
+        ("nothing never_knew", "", "nothing examined never_knew examined"),
+        ("nothing", "never_knew", "nothing examined never_knew never"),
+        ("never_knew eco", "nothing", "never_knew examined eco examined nothing never"),
+    ],
+)
+def test_the_two_ends_among_methods_are_what_the_others_are_beside(
+    methods: str, never_knew: str, roles: str, tmp_path: Path
+) -> None:
+    typed = Typed(endpoints=methods.split(), never_knew=never_knew)
+    found = [each.party for each in typed.contestants(KNOWLEDGE, tmp_path, 1)]
+    words = roles.split()
+    assert [(each.name, each.role.split()[0]) for each in found] == list(
+        zip(words[::2], words[1::2], strict=True)
+    )
+    run = Run(suites=("tofu",), source="d", knowledge="0", rows=2, seed=1, parties=tuple(found))
+    again = shlex.split(cli.command_of(run, Path("out"), 4))
+    values = {
+        option: [after for word, after in pairwise(again) if word == option]
+        for option in ("--method", "--compare", "--never-knew")
+    }
+    repeated = Typed(
+        endpoints=values["--method"],
+        compared=values["--compare"],
+        never_knew="".join(values["--never-knew"]),
+    )
+    assert [each.party for each in repeated.contestants(KNOWLEDGE, tmp_path, 1)] == found
 
 
 def test_methods_are_parties_whose_place_is_not_known_yet(tmp_path: Path) -> None:
