@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -354,9 +354,9 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(app: Any) -> AsyncIterator[str]:
+async def running(app: Any, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
     """The app under uvicorn on a free port: its address."""
-    config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", http="httptools")
+    config = uvicorn.Config(app, port=0, log_level="warning", lifespan=lifespan, http="httptools")
     server = uvicorn.Server(config)
     server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
