@@ -258,4 +258,4 @@ def _outcome(found: Any, before: Policy) -> tuple[Policy, dict[str, Any]]:
     )
     if not same or not policy.guards:
         raise PolicyUnfit("it is about something else")
-    return policy, certificate
+    return policy, {"certificate": certificate, "artifact": policy.certificate}

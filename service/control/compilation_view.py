@@ -28,12 +28,12 @@ class CompilationError(BaseModel):
 class CertificateSummary(BaseModel):
     """The figures of a policy's certificate that are looked at first."""
 
-    leaks: Any = None
-    changed: Any = None
-    unmatched: Any = None
-    matched: Any = None
-    cost: float | None = None
-    p_value: float | None = None
+    leaks: Any
+    changed: Any
+    unmatched: Any
+    matched: Any
+    cost: float
+    p_value: float
 
 
 class CompilationView(BaseModel):
@@ -92,5 +92,5 @@ def _error(job: Job) -> CompilationError | None:
 
 
 def _summary(certificate: Mapping[str, Any]) -> CertificateSummary:
-    held_out = certificate.get("held_out", {})
-    return CertificateSummary(**{name: held_out.get(name) for name in _SHOWN})
+    held_out = certificate["certificate"]["held_out"]
+    return CertificateSummary(**{name: held_out[name] for name in _SHOWN})

@@ -10,10 +10,12 @@ from fastapi import FastAPI
 from models.chat_prompt import PromptRenderer
 from models.encoder import Encoder
 from service.audit import AuditLog, open_audit
+from service.control.activation import Activation
 from service.control.api import admin_router, install_error_handlers
 from service.control.artifact_check import ArtifactCheck
 from service.control.authentication import Authentication
 from service.control.engine_abilities import EngineAbilities
+from service.control.import_runner import ImportRunner
 from service.control.keys import KeyRing, ensure_bootstrap_keys
 from service.control.loader import Prepare
 from service.control.replica import Replica
@@ -71,7 +73,9 @@ def create_apps(settings: Settings) -> Apps:
     )
     readiness = Readiness(engine.trust, replica, audit)
     reporter = Reporter(metrics, replica, readiness, store.census, store.count_jobs)
-    parts = _Parts(settings, store, audit, replica, engine, renderer, abilities, reporter)
+    activation = Activation(store, settings.lease_s, replica)
+    imports = ImportRunner(store, settings, activation, abilities, audit)
+    parts = _Parts(settings, store, audit, replica, engine, renderer, abilities, reporter, imports)
     rest = FastAPI(lifespan=parts.lifespan, openapi_url=None)
     admin = FastAPI(openapi_url=None)
     for app in (rest, admin):
@@ -87,6 +91,8 @@ def create_apps(settings: Settings) -> Apps:
             replica=replica,
             audit=audit,
             engine=abilities,
+            imports=imports,
+            ending=lambda: readiness.draining,
         )
     )
     schema = Schema(settings.served_model_name, _limits(settings, renderer))
@@ -119,6 +125,7 @@ class _Parts:
     renderer: PromptRenderer
     abilities: EngineAbilities
     reporter: Reporter
+    imports: ImportRunner
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -127,6 +134,7 @@ class _Parts:
         if self.engine.rewriter is not None:
             self.engine.rewriter.agents.open()
         self.replica.start()
+        self.imports.start()
         tasks = [
             asyncio.create_task(self._canary().watch(self.settings.canary_interval_s)),
             asyncio.create_task(self.reporter.watch()),
@@ -137,6 +145,7 @@ class _Parts:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.to_thread(self.imports.stop)
             await asyncio.to_thread(self.replica.stop)
             if self.engine.rewriter is not None:
                 await self.engine.rewriter.agents.close()

@@ -207,8 +207,8 @@ class Compilations:
     ) -> ForgetRecord:
         """Put the compiled policy in the place of the one in force: one transaction, one epoch.
 
-        certificate: JSON; it quotes nothing of a request.  The policy before is kept until this one
-        is known to be in force everywhere.  Raises JobLost.
+        certificate: JSON, kept when all else is erased; it quotes nothing of a request.  The policy
+        before is kept until this one is known to be in force everywhere.  Raises JobLost.
         """
         with self._database.writing() as connection:
             job = _held_row(connection, job_id, worker)

@@ -184,6 +184,11 @@ def test_a_wrong_query_is_named(client: TestClient, param: str, query: dict[str,
 
 ROUTES = [
     ("POST", PATH), ("GET", PATH), ("GET", f"{PATH}/fr_x"), ("DELETE", f"{PATH}/fr_x"),
+    ("POST", f"{PATH}/fr_x/compile"), ("POST", f"{PATH}/fr_x/erase"),
+    ("GET", f"{PATH}/fr_x/events"),
+    ("GET", f"{PATH}/fr_x/certificate"), ("GET", f"{PATH}/fr_x/export"), ("POST", f"{PATH}/import"),
+    ("GET", f"{PATH}/import/imp_x"), ("GET", f"{PATH}/import/imp_x/errors"),
+    ("GET", f"{PATH}/import/imp_x/events"),
     ("POST", "/v1/api_keys"), ("GET", "/v1/api_keys"), ("DELETE", "/v1/api_keys/key_x"),
 ]  # fmt: skip
 
