@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from guards.case import Case, Prompt, Span
-from guards.detector import Block, DetectorIndex, passages_of
+from guards.detector import DetectorIndex, passages_of
+from guards.detector_block import Block
 from guards.examples import ExampleIndex, windows_of
 from guards.phrase_index import PhraseIndex
 from guards.policy import Epoch, GuardSpec, Policy

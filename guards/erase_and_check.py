@@ -19,7 +19,7 @@ from models.erasures import Erasure, Score, highest
 
 T = TypeVar("T")
 
-MOST_LOOKS = 64  # texts encoded for one prompt, whatever its policies allow
+MOST_LOOKS = 32  # texts encoded for one prompt, whatever its policies allow
 
 
 @dataclass(frozen=True, slots=True)

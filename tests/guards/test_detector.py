@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from guards import detector as detector_module
+from guards import detector_block
 from guards.case import Case, Prompt, Span
-from guards.detector import Block, Detected, DetectorIndex, Passage, joined, passages_of
+from guards.detector import Detected, DetectorIndex, Passage, passages_of
+from guards.detector_block import Block, joined
 from guards.policy import Epoch, Policy
 from guards.rules import Rules
 from models.artifact import ArtifactCorrupt, ArtifactMissing, ArtifactStore
@@ -87,7 +89,7 @@ def test_stacked_detectors_say_what_each_says_alone(
 ) -> None:
     # Weights that are drawn may find what comes near by nothing.
     monkeypatch.setattr(detector_module, "LEAST_COSINE", -1.0)
-    monkeypatch.setattr(detector_module, "LEAST_VALUE", 0.0)
+    monkeypatch.setattr(detector_block, "LEAST_VALUE", 0.0)
     texts = (*ABOUT, *SMALL_TALK[:12])
     made = detectors(14, texts, encoder)
     halves = [Block.of(made[:6]), Block.of(made[6:])]
@@ -260,9 +262,9 @@ def test_little_memory_is_kept_for_each_policy(encoder: Encoder) -> None:
 
 def test_what_is_not_evaluated_could_not_have_been_found() -> None:
     """Below both bounds at once, the general weights stay below every uncertain band."""
-    for share in (0.0, 0.25, detector_module.LEAST_VALUE):
+    for share in (0.0, 0.25, detector_block.LEAST_VALUE):
         for found in (Found(share, 0, 0, 0), Found(0, share, 0, 0)):
-            row = features(found, detector_module.LEAST_COSINE, 0.0)
+            row = features(found, detector_block.LEAST_COSINE, 0.0)
             assert row @ np.array(GENERAL_WEIGHTS) < (Erasure().low or 0.0)
 
 
@@ -273,6 +275,6 @@ def test_words_that_most_policies_share_lead_to_none(
     block = Block.of(made)
     (vector,) = encoder.encode([ABOUT[2]])
     read = block.read(words_of(ABOUT[2], encoder.ranks), vector)
-    assert block.candidates(read, lambda owner: True)
-    monkeypatch.setattr(detector_module, "CROWDED", 0)
-    assert not block.candidates(read, lambda owner: True)
+    assert block.candidates(read, 16, lambda owner: True)
+    monkeypatch.setattr(detector_block, "CROWDED", 0)
+    assert not block.candidates(read, 16, lambda owner: True)
