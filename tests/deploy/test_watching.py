@@ -39,12 +39,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     program(*ALERTMANAGER)
     folder = tmp_path_factory.mktemp("watching")
     settings = fresh_settings(folder).model_copy(
-        update={"engine": "local", "workers": 2, "canary_interval_s": 1.0}
+        update={"engine": "local", "workers": 2, "canary_interval_s": 5.0, "lease_s": 10.0}
     )
     with ExitStack() as running:
         engine = running.enter_context(engine_running(settings))
         running.enter_context(gateway_running(settings))
         watched = running.enter_context(watching(folder, f"127.0.0.1:{settings.admin_port}"))
+        # Being up is said by whichever worker is asked; of both, only metrics tell.
+        watched.until("sum(lethe_workers) == 2 and sum(lethe_not_ready) == 0", 300)
         yield Stack(Serving(settings), watched, engine)
 
 
@@ -127,10 +129,10 @@ def test_an_alert_travels_and_ends(busy: Stack) -> None:
     busy.engine.wait()
     with pytest.raises(openai.InternalServerError):
         busy.serving.ask("Where was anybody born?")
-    fired = busy.watching.until_delivered(ALERT, "firing")
+    fired = busy.watching.until_delivered(ALERT, "firing", 120)
     assert fired["annotations"]["runbook"] == f"docs/runbooks/{ALERT}.md"
     assert fired["labels"]["severity"] == "critical"
     with engine_running(settings):
         busy.watching.until_delivered(ALERT, "resolved", 120)
-        busy.watching.until("sum(lethe_not_ready) == 0")
+        busy.watching.until("sum(lethe_not_ready) == 0", 120)
         assert busy.serving.ask("Where was anybody born?", max_tokens=4)
