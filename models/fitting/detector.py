@@ -43,6 +43,7 @@ from models.fitting.near_misses import near_misses
 GENERAL_WEIGHTS = (-8.0, 4.0, 3.5, -7.5, 0.0, 7.0, 4.5, 8.5)
 PRECISION = 50.0  # of the prior around them: worth about so many texts
 SAME = 0.85  # cosine beyond which texts are taken to be equally near: a paraphrase's
+LOWEST = -1.0  # the least threshold: below, texts would be the subject's on next to no evidence
 LEAST_NAME_WEIGHT = 0.3
 PREFERRED = 0.5  # the logit preferred as threshold: between both kinds where weights were fitted
 
@@ -162,27 +163,34 @@ def chosen_threshold(
 ) -> tuple[float, dict[str, Any]]:
     """The threshold for these calibration scores, and what is stated of it.
 
-    It keeps both errors where one threshold can: then it is PREFERRED, or the nearest to that.
-    Else it keeps that of false alarms, and ``separated`` is false.  Where there are fewer scores
-    than 1 / error - 1, the error stated is 1 / (n + 1).
+    It keeps both errors where one threshold from LOWEST on can: then it is PREFERRED, or the
+    nearest to that.  Else it keeps that of false alarms.  ``kept`` says of each side whether its
+    error is kept.  Where there are fewer scores than 1 / error - 1, the error stated is
+    1 / (n + 1).
     """
     miss_error, alarm_error = attainable(len(about), error), attainable(len(others), error)
     above = highest_of(others, alarm_error) if others else None
     at_most = lowest_of(about, miss_error) if about else None
-    least = -math.inf if above is None else float(np.nextafter(above, math.inf))
+    least = LOWEST if above is None else max(LOWEST, float(np.nextafter(above, math.inf)))
     most = math.inf if at_most is None else at_most
     threshold = least if most < least else min(max(PREFERRED, least), most)
+    missed, alarmed = (s < threshold for s in about), (s >= threshold for s in others)
     stated = {
         "error": error,
-        "separated": least <= most,
-        "about": _side(about, miss_error, sum(score < threshold for score in about)),
-        "others": _side(others, alarm_error, sum(score >= threshold for score in others)),
+        "about": _side(about, miss_error, sum(missed), kept=threshold <= most),
+        "others": _side(others, alarm_error, sum(alarmed), kept=True),
     }
     return float(threshold), stated
 
 
-def _side(scores: Sequence[float], error: float, wrong: int) -> dict[str, Any]:
-    return {"texts": len(scores), "error": error if scores else None, "wrong": wrong}
+def _side(scores: Sequence[float], error: float, wrong: int, *, kept: bool) -> dict[str, Any]:
+    known = bool(scores)
+    return {
+        "texts": len(scores),
+        "error": error if known else None,
+        "kept": kept and known,
+        "wrong": wrong,
+    }
 
 
 def keys_for(

@@ -42,28 +42,30 @@ def test_texts_that_nobody_has_seen_keep_the_stated_errors() -> None:
         others = [dice.gauss(-1.5, 1) for _ in range(30)]
         threshold, stated = chosen_threshold(about, others, 0.1)
         alarmed += dice.gauss(-1.5, 1) >= threshold
-        missed += stated["separated"] and dice.gauss(1.5, 1) < threshold
+        missed += stated["about"]["kept"] and dice.gauss(1.5, 1) < threshold
     assert alarmed / runs < 0.12
     assert missed / runs < 0.12
 
 
 @pytest.mark.parametrize(
-    ("about", "others", "threshold", "separated"),
+    ("about", "others", "threshold", "kept"),
     [
         ([2.0, 3.0], [-3.0, -2.0], PREFERRED, True),
         ([-1.0, 3.0], [-3.0, -2.0], -1.0, True),
         ([2.0, 3.0], [-3.0, 1.0], 1.0, True),
         ([-1.0, 3.0], [-3.0, 1.0], 1.0, False),
-        ([], [-3.0], PREFERRED, True),
-        ([], [], PREFERRED, True),
+        ([-9.0, 3.0], [-20.0], -1.0, False),
+        ([], [-3.0], PREFERRED, False),
+        ([], [], PREFERRED, False),
     ],
 )
 def test_the_preferred_threshold_is_kept_where_both_errors_are(
-    about: list[float], others: list[float], threshold: float, *, separated: bool
+    about: list[float], others: list[float], threshold: float, *, kept: bool
 ) -> None:
     found, stated = chosen_threshold(about, others, 0.01)
     assert found == pytest.approx(threshold)
-    assert stated["separated"] is separated
+    assert stated["about"]["kept"] is kept
+    assert stated["others"]["kept"] is bool(others)
     assert all(other < found for other in others)
     assert stated["others"]["wrong"] == 0
     assert stated["about"]["wrong"] == sum(score < found for score in about)

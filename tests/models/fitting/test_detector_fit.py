@@ -60,7 +60,7 @@ def test_what_is_stated_is_the_calibration(encoder: Encoder) -> None:
     stated = manifest["calibration"]
     assert stated["error"] == stated["others"]["error"] == 0.05
     assert stated["others"]["texts"] == len(SMALL_TALK)
-    assert stated["about"] == {"texts": 2, "error": pytest.approx(1 / 3), "wrong": 0}
+    assert stated["about"] == {"texts": 2, "error": pytest.approx(1 / 3), "kept": True, "wrong": 0}
 
 
 def test_a_bare_name_is_enough_to_make_one(encoder: Encoder) -> None:
