@@ -1,7 +1,7 @@
 """How the command line finds a gateway and speaks to it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,6 +11,8 @@ from openai import OpenAI
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
+
+EVENTS_TIMEOUT_S = 60.0  # the gateway sends something every ten seconds
 
 console = Console()
 errors = Console(stderr=True)
@@ -60,17 +62,19 @@ def admin(
     *,
     body: Mapping[str, Any] | None = None,
     params: Mapping[str, Any] | None = None,
+    content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Any:
     """One call of the admin plane; its JSON.  Ends the program with the server's own message."""
     settings = ClientSettings()
-    headers = {"authorization": f"Bearer {settings.key('admin')}"}
     try:
         answer = httpx.request(
             method,
             settings.admin_url + path,
             json=body,
+            content=content,
             params=params,
-            headers=headers,
+            headers={"authorization": f"Bearer {settings.key('admin')}", **(headers or {})},
             timeout=30,
         )
     except httpx.HTTPError as error:
@@ -78,6 +82,28 @@ def admin(
     if answer.is_success:
         return answer.json() if answer.content else None
     fail(message_of(answer))
+
+
+def admin_events(path: str) -> Iterator[tuple[str, Any]]:
+    """Server-sent events of the admin plane: name and JSON.  Ends as ``admin`` does."""
+    settings = ClientSettings()
+    headers = {"authorization": f"Bearer {settings.key('admin')}"}
+    try:
+        with httpx.stream(
+            "GET", settings.admin_url + path, headers=headers, timeout=EVENTS_TIMEOUT_S
+        ) as answer:
+            if not answer.is_success:
+                answer.read()
+                fail(message_of(answer))
+            name = ""
+            for line in answer.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    name = value
+                elif field == "data":
+                    yield name, json.loads(value)
+    except httpx.HTTPError as error:
+        fail(f"the gateway at {settings.admin_url} is gone ({type(error).__name__})")
 
 
 def message_of(answer: httpx.Response) -> str:

@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("gateway")(demo.gateway)
 app.command("engine")(demo.engine)
+app.command("compiler")(demo.compiler)
 app.command("status")(ask.status)
 app.command("ask")(ask.ask)
 app.add_typer(forget.app, name="forget")

@@ -13,6 +13,7 @@ ENGINE_START_S = 600
 GATEWAY_START_S = 300
 MODULES = {"vllm": "service.engine.launch", "local": "service.local.serve"}
 GATEWAY = "service.gateway.serve"
+COMPILER = "service.compiler.serve"
 
 
 @contextmanager
@@ -31,6 +32,14 @@ def gateway_running(settings: Settings, *, ready: bool = True) -> Iterator[subpr
     health = f"http://{settings.host}:{settings.port}/health/{'ready' if ready else 'live'}"
     with running(GATEWAY, log, settings.environment()) as process:
         until_up(health, process, log, GATEWAY_START_S)
+        yield process
+
+
+@contextmanager
+def compiler_running(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A compiler.  It has nothing that could be waited for: requests say how far it is."""
+    log = settings.data_dir / "compiler.log"
+    with running(COMPILER, log, settings.environment()) as process:
         yield process
 
 
