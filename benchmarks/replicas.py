@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,8 @@ async def _break(
     """Break something whenever as many acts are done as chance says."""
     chance = random.Random(plan.seed + 1)
     kinds: list[Callable[[], Any]] = []
-    kinds += [lambda: _kill(system, chance, faults, group)] * plan.kills
-    kinds += [lambda: _crash(system, faults)] * plan.crashes
+    kinds += [partial(_kill, system, chance, faults, group)] * plan.kills
+    kinds += [partial(_crash, system, faults)] * plan.crashes
     chance.shuffle(kinds)
     moments = sorted(chance.uniform(0.05, 0.9) * plan.acts for _ in kinds)
     for moment, kind in zip(moments, kinds, strict=True):
@@ -99,7 +100,7 @@ async def _kill(
     serving: list[Gateway] = []
     while not serving:
         await asyncio.sleep(0.05)
-        serving = [g for g in system.gateways if await asyncio.to_thread(lambda g=g: g.ready)]
+        serving = [g for g in system.gateways if await asyncio.to_thread(g.is_ready)]
     gateway = chance.choice(serving)
     await asyncio.to_thread(gateway.kill)
     gateway.start()  # as a service manager does

@@ -61,8 +61,7 @@ class Gateway:
         if self.process is not None and self.process.poll() is None:
             end(self.process)
 
-    @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it takes traffic now."""
         return answers(f"{self.url}/health/ready")
 
@@ -71,7 +70,7 @@ class Gateway:
         clock = asyncio.get_running_loop()
         began = clock.time()
         async with asyncio.timeout(limit_s):
-            while not await asyncio.to_thread(lambda: self.ready):  # noqa: ASYNC110
+            while not await asyncio.to_thread(self.is_ready):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return clock.time() - began
 

@@ -57,7 +57,7 @@ class PostgresChanges:
         self._heard = threading.Event()
         self._wake = wake
         self._heard.set()
-        self._listener = Listener(database.engine.url, self._on_change)
+        self._listener = Listener(database.engine, self._on_change)
 
     def changed(self) -> bool:
         """As the protocol has it; True at first, and while nothing can be heard."""

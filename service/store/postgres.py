@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Engine, create_engine, event
@@ -33,26 +34,30 @@ def engine(url: URL) -> Engine:
 
     Connections that broke are replaced when they are next asked for.
     """
-    limits = {name: value for name, value in _LIMITS.items() if name not in url.query}
     made = create_engine(
         url.set(drivername=DRIVER),
         hide_parameters=True,
         pool_pre_ping=True,
         pool_size=10,
         max_overflow=40,
-        connect_args=limits,
+        connect_args=_limits(url),
     )
     event.listen(made, "connect", _on_connect)
     return made
 
 
+def _limits(url: URL) -> dict[str, str]:
+    return {name: value for name, value in _LIMITS.items() if name not in url.query}
+
+
 def _on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     # A server may be set to confirm commits that a crash would lose: "durable" is said of them.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('synchronous_commit', 'on', false)"
-            " WHERE current_setting('synchronous_commit') = 'off'"
-        )
+    cursor = connection.cursor()
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
     connection.commit()
 
 
@@ -63,8 +68,8 @@ class Listener:
     announced meanwhile was not heard) and when it is back.
     """
 
-    def __init__(self, url: URL, on_change: Callable[[], None]) -> None:
-        self._url = url.set(drivername="postgresql")
+    def __init__(self, engine: Engine, on_change: Callable[[], None]) -> None:
+        self._engine = engine
         self._on_change = on_change
         self._stopping = threading.Event()
         self.listening = threading.Event()
@@ -90,9 +95,10 @@ class Listener:
             self._stopping.wait(_AGAIN_S)
 
     def _listen(self) -> None:
-        address = self._url.render_as_string(hide_password=False)
-        limits = {name: value for name, value in _LIMITS.items() if name not in self._url.query}
-        with psycopg.connect(address, autocommit=True, **limits) as connection:
+        # As the engine's own connections are made: a URL in SQLAlchemy's words is not libpq's.
+        parts, named = self._engine.dialect.create_connect_args(self._engine.url)
+        given: dict[str, Any] = {**_limits(self._engine.url), **named, "autocommit": True}
+        with psycopg.connect(*parts, **given) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self.listening.set()
             self._on_change()

@@ -37,7 +37,7 @@ def test_what_one_machine_stored_another_opens(tmp_path: Path, url: str, *, seal
     for store in (here, there):
         np.testing.assert_array_equal(store.open(digest).tensors["x"], TENSORS["x"])
     assert digest == ArtifactStore(tmp_path / "path", KEY).put(
-        here.open(digest).manifest | {"tensors": None}, TENSORS, sealed=sealed
+        {**here.open(digest).manifest, "tensors": None}, TENSORS, sealed=sealed
     )
 
 

@@ -43,6 +43,17 @@ def _until(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def test_a_url_with_options_of_its_own_is_listened_to_as_well(own_server: Postgres) -> None:
+    database = open_database(own_server.url + "?options=-c%20lock_timeout%3D7s%20-c%20jit%3Doff")
+    with database.reading() as connection:
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "7s"
+    changes = follow(database)
+    assert isinstance(changes, PostgresChanges)
+    _until(changes._listener.listening.is_set)
+    changes.close()
+    database.close()
+
+
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
 def test_both_forms_of_the_url_are_the_same_database(own_server: Postgres, scheme: str) -> None:
     database = open_database(own_server.url.replace("postgresql", scheme, 1))
