@@ -49,8 +49,7 @@ class Bench:
     @property
     def served(self) -> "Served":
         """The served model, in this process.  Raises OSError where it cannot be read."""
-        settings = self.settings
-        return _served(settings.model, self.artifacts.root, settings.max_model_len, _key(settings))
+        return _served(self.settings)
 
     @property
     def encoder(self) -> Encoder:
@@ -62,16 +61,12 @@ class Bench:
         return self.artifacts.put(manifest, tensors, sealed=True)
 
 
-def _key(settings: Settings) -> bytes:
-    return settings.engine_key()
-
-
 @lru_cache(maxsize=2)
-def _served(model: Path, artifacts: Path, max_model_len: int, key: bytes) -> "Served":
+def _served(settings: Settings) -> "Served":
     # Not with the module: transformers takes seconds, and a client of the values needs none of it.
     from service.compiler.served import Served
 
-    return Served.load(model, ArtifactStore(artifacts, key), max_model_len)
+    return Served.load(settings.model, settings.artifact_store(), settings.max_model_len)
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,1 @@
+"""What may be tried against what is to be forgotten: one file a mechanism."""
