@@ -118,6 +118,8 @@ class Worker:
 
     def _recertify(self) -> bool:
         queued = 0
+        if not self._settings.recertify:
+            return True
         while more := self._jobs.queue_uncertified(self._model, self.id):
             queued += more
         if queued:
