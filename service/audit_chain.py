@@ -8,6 +8,7 @@ than its number says was moved.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -145,9 +146,28 @@ def _log(runs: Sequence[_Run]) -> list[_Run]:
     chosen: list[_Run] = []
     while left:
         strand = _heaviest(left)
-        chosen = sorted([*chosen, *strand], key=lambda run: run.seq)
-        left = [run for run in left if _fits(run, chosen)]
+        if _belongs(strand, chosen):
+            chosen = sorted([*chosen, *strand], key=lambda run: run.seq)
+        taken = {id(run) for run in strand}
+        left = [run for run in left if id(run) not in taken and _fits(run, chosen)]
     return chosen
+
+
+def _belongs(strand: Sequence[_Run], chosen: Sequence[_Run]) -> bool:
+    """Whether its hashes or its place bear out the numbers that it says it has."""
+    first, last = strand[0], strand[-1]
+    before = max((run for run in chosen if run.seq < first.seq), key=_seq, default=None)
+    after = min((run for run in chosen if run.seq > last.seq), key=_seq, default=None)
+    if before is not None and (before.hash, before.after) == (first.prev, first.seq):
+        return True
+    if after is not None and (last.hash, last.after) == (after.prev, after.seq):
+        return True
+    in_order = before is None or before.end <= first.start
+    return in_order and (after is None or last.end <= after.start)
+
+
+def _seq(run: _Run) -> int:
+    return run.seq
 
 
 def _heaviest(runs: Sequence[_Run]) -> list[_Run]:
@@ -289,16 +309,22 @@ def _stretches(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 def _moved(log: Sequence[_Run]) -> list[Fault]:
     """Runs that do not lie where their numbers put them: all but the heaviest rising sequence."""
-    best: list[tuple[int, int]] = []  # of sequences that end here: weight, the one before
+    # Of equally heavy ones, that which leaves most where the bulk of the lines says.
+    shifts: Counter[int] = Counter()
+    for run in log:
+        shifts[run.start - run.seq] += run.length
+    # Of sequences that end here: lines, how many are in place, the one before.
+    best: list[tuple[int, int, int]] = []
     for at, run in enumerate(log):
-        earlier = [(best[e][0], e) for e in range(at) if log[e].start < run.start]
-        weight, before = max(earlier, default=(0, -1))
-        best.append((weight + run.length, before))
+        earlier = [(*best[e][:2], e) for e in range(at) if log[e].start < run.start]
+        lines, placed, before = max(earlier, default=(0, 0, -1))
+        here = shifts[run.start - run.seq]
+        best.append((lines + run.length, placed + here, before))
     kept: set[int] = set()
-    at = max(range(len(log)), key=lambda each: best[each][0], default=-1)
+    at = max(range(len(log)), key=lambda each: best[each][:2], default=-1)
     while at >= 0:
         kept.add(at)
-        at = best[at][1]
+        at = best[at][2]
     return [
         Fault("moved", run.start, run.end - 1, run.seq, run.length)
         for number, run in enumerate(log)

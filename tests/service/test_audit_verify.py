@@ -71,6 +71,20 @@ def test_two_tamperings_at_once_are_both_found(tmp_path: Path) -> None:
     assert found == {("inserted", 21), ("removed", 52), ("changed", 151)}
 
 
+def test_a_number_beyond_the_end_is_no_line_that_is_missing(tmp_path: Path) -> None:
+    lines = chained(tmp_path, 20)
+    lines[16] = lines[16].replace(b'"seq":17', b'"seq":24')
+    found = [(f.kind, f.line) for f in rewritten(tmp_path, lines).findings]
+    assert found == [("changed", 17)]
+
+
+def test_between_two_that_were_swapped_one_may_stand_still(tmp_path: Path) -> None:
+    lines = chained(tmp_path, 20)
+    lines[9], lines[11] = lines[11], lines[9]
+    found = [(f.kind, f.line) for f in rewritten(tmp_path, lines).findings]
+    assert found == [("moved", 10), ("moved", 12)]
+
+
 def test_the_slow_reference_agrees_on_single_files(tmp_path: Path) -> None:
     lines = chained(tmp_path, 40)
     rng = random.Random(5)
