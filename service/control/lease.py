@@ -75,9 +75,10 @@ class LeaseWatch:
             dead = [row for row in rows if self._still_for(row, now) >= self._patience]
             alive = {row.id for row in rows}
             self._seen = {key: seen for key, seen in self._seen.items() if key in alive}
-        for row in dead:
-            self._replicas.remove(row)
-        return tuple(row for row in rows if row not in dead)
+        # Between the read and this look at the clock it may have been renewed: whoever could not be
+        # removed is alive, and is waited for.
+        gone = {row.id for row in dead if self._replicas.remove(row)}
+        return tuple(row for row in rows if row.id not in gone)
 
     def _still_for(self, row: ReplicaRow, now: float) -> float:
         renewals, first_seen = self._seen.get(row.id, (-1, now))

@@ -87,8 +87,8 @@ class Replicas:
         with self._database.reading() as connection:
             return _rows(connection)
 
-    def remove(self, dead: ReplicaRow) -> None:
-        """Remove a row whose lease has run out, unless it has been renewed after all."""
+    def remove(self, dead: ReplicaRow) -> bool:
+        """Remove a row whose lease has run out.  False where it has been renewed after all."""
         with self._database.writing() as connection:
             connection.execute(
                 delete(replicas).where(
@@ -96,6 +96,8 @@ class Replicas:
                 )
             )
             self._decided(connection)
+            left = select(replicas.c.id).where(replicas.c.id == dead.id)
+            return connection.execute(left).one_or_none() is None
 
     def _decided(self, connection: Connection) -> int:
         """The current epoch, after the next has become it where every replica is ready."""

@@ -90,7 +90,7 @@ def _back_from_the_dead(run: Run) -> None:
 
 
 MATCHED = "matched exactly what its epoch lists"
-CURRENT = "served only epochs that were current"
+CURRENT = "never ahead of the current epoch"
 
 
 @pytest.mark.parametrize(

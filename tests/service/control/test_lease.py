@@ -24,8 +24,9 @@ class Table:
     def all(self) -> tuple[ReplicaRow, ...]:
         return () if self.removed else (ReplicaRow("rep_a", 1, self.renewals),)
 
-    def remove(self, dead: ReplicaRow) -> None:
+    def remove(self, dead: ReplicaRow) -> bool:
         self.removed = self.removed or dead.renewals == self.renewals
+        return self.removed
 
 
 class Hands:
@@ -83,6 +84,27 @@ def test_a_replica_that_stands_still_is_removed_once_lease_and_margin_have_passe
     assert table.removed
 
 
+def test_one_that_renews_while_it_is_judged_is_still_waited_for() -> None:
+    ours, table = Hands(), Table()
+
+    class Slow(Table):
+        """Renewed right after each read, while the reader is kept waiting."""
+
+        def all(self) -> tuple[ReplicaRow, ...]:
+            rows = table.all()
+            table.renewals += ours.now > 0
+            return rows
+
+        def remove(self, dead: ReplicaRow) -> bool:
+            return table.remove(dead)
+
+    watch = LeaseWatch(Slow(), LEASE_S, ours)  # type: ignore[arg-type]
+    assert watch.living()
+    ours.now = 2 * LEASE_S
+    assert watch.living()
+    assert not table.removed
+
+
 def test_an_ended_lease_is_not_revived_by_a_renewal_under_way() -> None:
     lease = Lease(LEASE_S)
     started = steady()
@@ -114,5 +136,7 @@ def test_a_row_that_was_renewed_after_all_stays(store: Store) -> None:
     store.replicas.renew("rep_a", _stands(0))
     (seen,) = store.replicas.all()
     store.replicas.renew("rep_a", _stands(0))
-    store.replicas.remove(seen)
-    assert [row.id for row in store.replicas.all()] == ["rep_a"]
+    assert not store.replicas.remove(seen)
+    (seen,) = store.replicas.all()
+    assert store.replicas.remove(seen)
+    assert store.replicas.all() == ()
