@@ -84,6 +84,9 @@ class Settings(BaseSettings):
 
     upstream_timeout_s: float = Field(600.0, gt=0, description="Longest wait for one answer.")
     canary_interval_s: float = Field(30.0, gt=0, description="Between proofs that edits apply.")
+    stream_grace_s: float = Field(
+        5.0, ge=0, description="How long an answer may go on after its subject was forgotten."
+    )
     lease_s: float = Field(2.0, gt=0, description="A replica that cannot follow for so long stops.")
 
     stopgap_function: Literal["rand_noise", "zero_out", "flip_sign"] = Field(

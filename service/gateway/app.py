@@ -109,6 +109,7 @@ def create_apps(settings: Settings) -> Apps:
         max_body_bytes=settings.max_body_bytes,
         require_api_key=settings.require_api_key,
         model=settings.served_model_name,
+        stream_grace_s=settings.stream_grace_s,
     )
     return Apps(data, admin, readiness)
 

@@ -27,6 +27,7 @@ from service.gateway.envelope import (
     error_event,
 )
 from service.gateway.exchange import App, ClientGone, Exchange, Receive, Scope, Send
+from service.gateway.overtaken import Overtaken
 from service.gateway.prepare import Prepared
 from service.gateway.readiness import Readiness
 from service.gateway.run import Out, Run
@@ -58,6 +59,7 @@ class DataPlane:
     max_body_bytes: int
     require_api_key: bool
     model: str
+    stream_grace_s: float = 5.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -135,8 +137,9 @@ class Answering:
         rules = plane.replica.rules
         prepared = await asyncio.to_thread(self._prepare, request, rules)
         n = self._n = request.generation.n
+        overtaken = Overtaken(plane.replica, rules, plane.stream_grace_s)
         self._runs = [
-            Run(plane.engine, rules, request.generation, each, number * n)
+            Run(plane.engine, rules, request.generation, each, number * n, overtaken)
             for number, each in enumerate(prepared)
         ]
         await self._until_gone(request)

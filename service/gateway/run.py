@@ -10,6 +10,7 @@ from guards.case import Case, Match
 from guards.rules import Rules
 from guards.text_filter import TextFilter
 from service.gateway.choice import Choice, Release
+from service.gateway.overtaken import Overtaken
 from service.gateway.pieces import Piece
 from service.gateway.prepare import Prepared
 from service.gateway.schema import Generation
@@ -48,7 +49,10 @@ class Run:
         generation: Generation,
         prepared: Prepared,
         first: int = 0,
+        overtaken: Overtaken | None = None,
     ) -> None:
+        """overtaken: asked before anything more is let out, whether the answer is to end."""
+        self._overtaken = overtaken
         self._engine = engine
         self._rules = rules
         self._generation = generation
@@ -60,9 +64,28 @@ class Run:
 
     async def outs(self) -> AsyncGenerator[Out, None]:
         """What may leave, as it may.  Raises GuardUnavailable or ApiError; what is held stays."""
+        async with aclosing(self._until_caught()) as first:
+            async for out in first:
+                yield out
+        if await self._ends():
+            for out in self._end_all():
+                yield out
+        elif not self._all_done():
+            raise UpstreamFailed
+        for index, choice in enumerate(self._choices):
+            if choice.caught is not None and choice.finish is None:
+                async with aclosing(self._after_catch(index, choice)) as outs:
+                    async for out in outs:
+                        yield out
+        self._observe()
+
+    async def _until_caught(self) -> AsyncGenerator[Out, None]:
+        """The first attempt: until its end, or until all that is left of it was caught."""
         begun: set[int] = set()
         async with aclosing(self._source.pieces(self.prepared, self._generation.n)) as pieces:
             async for piece in pieces:
+                if await self._ends():
+                    break
                 choice = self._choice(piece)
                 if piece.index not in begun:
                     begun.add(piece.index)
@@ -71,14 +94,6 @@ class Run:
                     yield out
                 if self._all_done() and self._any_caught():
                     break
-        if not self._all_done():
-            raise UpstreamFailed
-        for index, choice in enumerate(self._choices):
-            if choice.caught is not None:
-                async with aclosing(self._after_catch(index, choice)) as outs:
-                    async for out in outs:
-                        yield out
-        self._observe()
 
     @property
     def scanned(self) -> int:
@@ -166,6 +181,8 @@ class Run:
             source = self._source.pieces(prepared, 1, room if seam is not None else None)
             async with aclosing(source) as pieces:
                 async for piece in pieces:
+                    if await self._ends():
+                        break
                     joined = piece if seam is None else seam.joined(piece)
                     for out in self._push(index, choice, joined):
                         yield out
@@ -173,11 +190,21 @@ class Run:
                         break
         if choice.caught is not None:
             self._engine.metrics.catches.inc()
-        elif room > 0 and choice.finish is None:
+        elif room > 0 and choice.finish is None and not await self._ends():
             raise UpstreamFailed
         if choice.finish is None:
             for out in self._end(index, choice, "stop" if room > 0 else "length"):
                 yield out
+
+    async def _ends(self) -> bool:
+        """Whether its subject was forgotten meanwhile, longer ago than the grace."""
+        return self._overtaken is not None and await self._overtaken.ends(self.prepared.case)
+
+    def _end_all(self) -> list[Out]:
+        """The end of every choice that has none yet, as of an ordinary answer."""
+        open_ones = [each for each in enumerate(self._choices) if each[1].finish is None]
+        self._source.ours = self._source.ours or bool(open_ones)  # the engine's count is not ours
+        return [out for index, choice in open_ones for out in self._end(index, choice)]
 
     def _push(self, index: int, choice: Choice, piece: Piece) -> list[Out]:
         if choice.done:

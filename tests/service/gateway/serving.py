@@ -57,6 +57,7 @@ async def serving(
         max_body_bytes=1 << 20,
         require_api_key=True,
         model=MODEL,
+        stream_grace_s=0.1,
     )
     await parts.upstream.open()
     async with running(plane) as url:
