@@ -21,7 +21,8 @@ from service.compiler.telling import says
 from service.gateway.prepare import to_prompt
 
 COST_PROBES = 24
-COST_TOKENS = 8
+COST_TOKENS = (7, 8, 9)  # of answers whose cost is compared; the middle one of the ratios counts
+_LEAST_SECONDS = 1e-6
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Trial:
     """Measures policies with the served model, as they would be served.
 
     Rates are of answers, which are greedy; ``distance`` is of log probabilities.  Cost is of the
-    first ``COST_TOKENS`` tokens, so that short answers are not taken for cheap ones.
+    first few tokens (``COST_TOKENS``), so that short answers are not taken for cheap ones.
     """
 
     def __init__(
@@ -90,8 +91,7 @@ class Trial:
 
     def rules(self, policy: Policy) -> Rules:
         """Rules of this one policy, in scope for everybody.  Raises as ``Rules.build``."""
-        everywhere = replace(policy, tenants=frozenset(), models=frozenset())
-        epoch = Epoch(1, (everywhere,))
+        epoch = Epoch(1, (everywhere(policy),))
         return Rules.build(epoch, self._encoder, self._threshold, artifacts=self._artifacts)
 
     def measures(self, policy: Policy, sheet: Sheet) -> Measures:
@@ -133,10 +133,17 @@ class Trial:
 
     def _cost(self, rules: Rules, about: Sequence[Probe]) -> float:
         prompts = [probe.prompt for probe in about]
-        guarded = self.served.answers(prompts, rules, max_tokens=COST_TOKENS)
-        plain = self.served.answers(prompts, max_tokens=COST_TOKENS)
-        without = _seconds(plain)
-        return _seconds(guarded) / without if without > 0 else 1.0
+        ratios = [
+            _seconds(self.served.answers(prompts, rules, max_tokens=most))
+            / max(_seconds(self.served.answers(prompts, max_tokens=most)), _LEAST_SECONDS)
+            for most in COST_TOKENS
+        ]
+        return float(np.median(ratios))
+
+
+def everywhere(policy: Policy) -> Policy:
+    """The policy for every tenant and model: what it is measured as."""
+    return replace(policy, tenants=frozenset(), models=frozenset())
 
 
 def _seconds(said: Sequence[Said]) -> float:
