@@ -186,7 +186,9 @@ def show_suffixes(ground: Ground, asked: Asked) -> None:
         cells = []
         for count in (0, 4, 8):
             extra = [" ".join(invented_word(dice) for _ in range(count)) for _ in asked.texts]
-            texts = tuple(f"{t} {e}".strip() for t, e in zip(asked.texts, extra, strict=True))
+            # Without the mark at its end: else the question would be a window of its own.
+            bare = [text.rstrip("?.") for text in asked.texts]
+            texts = tuple(f"{t} {e}".strip() for t, e in zip(bare, extra, strict=True))
             cells.append(asked._replace(name=f"{count} words", texts=texts))
         show_row(label, partial(subjects_in, rules), cells)
 

@@ -145,7 +145,9 @@ def _in_anothers_name(words: Sequence[Word], matched: Sequence[Key | None]) -> s
     found: set[int] = set()
     run: list[int] = []
     for index, word in enumerate(words):
-        named = word.proper or (run and word.key in PARTICLES)
+        key = matched[index]
+        own = key is not None and key.kind is Kind.NAME  # the subject's own particle, as "ap"
+        named = word.proper or (run and (own or word.key in PARTICLES))
         if not (run and word.follows and named):
             found.update(_named_in(run, words, matched))
             run = []

@@ -45,6 +45,7 @@ PRECISION = 50.0  # of the prior around them: worth about so many texts
 SAME = 0.85  # cosine beyond which texts are taken to be equally near: a paraphrase's
 LOWEST = -1.0  # the least threshold: below, texts would be the subject's on next to no evidence
 LEAST_NAME_WEIGHT = 0.3
+ORDINARY = 0.3  # what a word counts that is not a name or number, among texts that have them
 PREFERRED = 0.5  # the logit preferred as threshold: between both kinds where weights were fitted
 
 Array = NDArray[np.float64]
@@ -201,22 +202,32 @@ def keys_for(
 ) -> dict[int, Key]:
     """The words by which the subject is known, by code; MAX_KEYS at most, the names' first.
 
-    A word of the texts counts less the more of the others have it, too.
+    A word of the texts counts less the more of the others have it, too; and where the texts tell
+    whom they are about by names and numbers, a word that is never one counts ORDINARY as much: "the
+    favourite dish" is anybody's.
     """
     keys = {key.code: key for key in _name_keys(names, encoder)}
     here, there = _frequencies(about), _frequencies(others)
     weights: dict[int, float] = {}
+    proper = {codes_of(word)[2] for words in about for word in words if word.proper}
+    ordinary = ORDINARY if topic_is_named(about) else 1.0
     for word in (word for words in about for word in words):
         name, sound, topic = codes_of(word)
         if topic and name not in keys and sound not in keys:
             weights[topic] = max(word.weight, weights.get(topic, 0.0))
     found = [
-        Key(code, Kind.TOPIC, weight * here[code] / (here[code] + there.get(code, 0.0)))
+        Key(code, Kind.TOPIC, weight * share * here[code] / (here[code] + there.get(code, 0.0)))
         for code, weight in weights.items()
+        for share in (1.0 if code in proper else ordinary,)
     ]
     found.sort(key=lambda key: (-key.value * (1 + math.log(1 + here[key.code])), key.code))
     keys.update((key.code, key) for key in found[: max(0, MAX_KEYS - len(keys))])
     return {code: keys[code] for code in list(keys)[:MAX_KEYS]}
+
+
+def topic_is_named(about: Sequence[Sequence[Word]]) -> bool:
+    """Whether at least half of the texts have names or numbers in them."""
+    return 2 * sum(any(word.proper for word in words) for words in about) >= len(about)
 
 
 def _name_keys(names: Sequence[str], encoder: Encoder) -> Iterable[Key]:
