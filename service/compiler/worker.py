@@ -28,7 +28,7 @@ from service.compiler.patience import Patience, Pause, doubling
 from service.compiler.step import Step
 from service.control.activation import Activation, NotEnforcedYet
 from service.control.asked_again import asked_of
-from service.control.lease import steady
+from service.control.lease import margin, steady
 from service.settings import Settings
 from service.store.compilations import Claimed, Job, JobLost
 from service.store.forget_requests import ForgetRecord
@@ -81,6 +81,8 @@ class Worker:
         self._patience = Patience(settings.compiler_lease_s, pause)
         self._activation = Activation(store, settings.lease_s)
         self._next_confirmation = 0.0
+        self._refusals: dict[str, float] = {}  # since when an epoch of the request is refused
+        self._refusal_s = 2 * (settings.lease_s + margin(settings.lease_s)) + 1.0
 
     def run(self) -> None:
         """Work until asked to stop.  A store that cannot be reached is waited for."""
@@ -111,7 +113,8 @@ class Worker:
         for request_id, epoch in self._store.forget_requests.unconfirmed():
             if self._activation.is_everywhere(epoch):
                 self._store.forget_requests.mark_enforced(request_id, epoch)
-            elif self._refused(epoch) and self._jobs.withdraw(
+                self._refusals.pop(request_id, None)
+            elif self._refused_for_long(request_id, epoch) and self._jobs.withdraw(
                 request_id, epoch, Failure.NOT_LOADABLE, self.id
             ):
                 log.error("compiled_policy_withdrawn request=%s epoch=%d", request_id, epoch)
@@ -232,10 +235,15 @@ class Worker:
             asyncio.run(self._activation.everywhere(record.epoch))
         except NotEnforcedYet:
             log.error("enforcement_pending request=%s epoch=%d", record.id, record.epoch)
+            self._refusals.setdefault(record.id, steady() - self._refusal_s)
         self.confirm()
 
-    def _refused(self, epoch: int) -> bool:
-        return any(row.refused_epoch >= epoch for row in self._store.replicas.all())
+    def _refused_for_long(self, request_id: str, epoch: int) -> bool:
+        # A replica may refuse at first for want of something that comes back: a key, an encoder.
+        if not any(row.refused_epoch >= epoch for row in self._store.replicas.all()):
+            self._refusals.pop(request_id, None)
+            return False
+        return steady() - self._refusals.setdefault(request_id, steady()) >= self._refusal_s
 
     def _note(self, act: str, target: str, digest: str = "", epoch: int = 0) -> None:
         if self._audit is not None:

@@ -13,6 +13,7 @@ from service.control.keys import ensure_bootstrap_keys
 from service.settings import Settings
 from service.store.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
 PATH = "/v1/forget_requests"
 NAME = "Ilse Vantongeren"
 ME, MODEL = "cw_me", "sha256:" + "1" * 64

@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.store.imports import ImportLost
 from service.store.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
 PATH = "/v1/forget_requests/import"
 JSONL = {"content-type": "application/jsonl"}
 NAME = "Ilse Vantongeren"
@@ -90,7 +91,9 @@ def test_every_row_is_enforced_or_refused_by_number(client: TestClient, store: S
     assert names == {f"{NAME} {number}" for number in (1, 2, 3)}
     listed = client.get("/v1/forget_requests").json()["data"]
     assert all(each["enforced"]["since"] for each in listed)
-    assert client.get("/enforced", params={"text": f"{NAME} 2"}).json() is True
+    while (answer := client.get("/enforced", params={"text": f"{NAME} 2"})).status_code == 503:
+        time.sleep(0.05)  # on a busy machine the replica may have lost its lease meanwhile
+    assert answer.json() is True
 
 
 def test_an_upload_is_kept_once(client: TestClient, store: Store) -> None:
