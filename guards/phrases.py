@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,12 @@ TURNED_WEIGHT = 8  # from which a phrase is sought backwards and in rot13 too
 SPELLED_WEIGHT = 4  # from which it may be spelled out: "V-o-r-n"
 BROKEN_WEIGHT = 6  # from which its words may be broken by marks, or touch a digit: "Vor*n"
 SCATTERED_WEIGHT = 12  # from which blanks may stand anywhere: "Vo rn Castel lane"
+
+
+@lru_cache(maxsize=4096)
+def _shared(places: frozenset[int]) -> frozenset[int]:
+    """The same set for equal ones: names of one shape are many, and a set takes 216 bytes."""
+    return places
 
 
 class Letter(NamedTuple):
@@ -66,7 +73,9 @@ class Phrase:
         if not units:
             raise ValueError("a name without a letter or digit cannot be found in a text")
         weight = sum(3 if is_unspaced(unit[0]) else 1 for unit in units)
-        return Phrase(policy, tuple(units), frozenset(breaks), weight, frozenset(foreign))
+        return Phrase(
+            policy, tuple(units), _shared(frozenset(breaks)), weight, _shared(frozenset(foreign))
+        )
 
     @property
     def key(self) -> str:
