@@ -14,7 +14,6 @@ more, so that the cost of a guarded answer is measured and not limited here.
 import argparse
 import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -244,4 +243,4 @@ def together(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,6 +14,9 @@ LEAST_LOG_P = -100.0
 """Nats that stand for no probability at all, so that means of a banned word stay finite."""
 
 
+Sample = Sequence[float] | NDArray[np.float64]
+
+
 class Distance(NamedTuple):
     """Kolmogorov-Smirnov: the greatest difference of two distribution functions, and its p."""
 
@@ -32,7 +35,7 @@ def rate(found: int, of: int) -> Rate:
     return Rate(found=found, of=of, upper=upper)
 
 
-def distance(one: Sequence[float], other: Sequence[float]) -> Distance:
+def distance(one: Sample, other: Sample) -> Distance:
     """Of two samples; (1, 0) where either is empty: nothing speaks for them being alike."""
     if not len(one) or not len(other):
         return Distance(1.0, 0.0)

@@ -30,7 +30,8 @@ class Sheet:
     """Probes of one purpose, and what they are compared with.
 
     about: about the subject.  near: near misses.  told: what the first tell, where that is known.
-    strange: [told], scores of a model that never knew.  natural: how fluent its answers are.
+    strange: [told], scores of a model that never knew.  natural: how fluent its answers are; said:
+    these answers themselves, for as many probes as there were at first.
     """
 
     about: tuple[Probe, ...]
@@ -38,6 +39,7 @@ class Sheet:
     told: tuple[Told, ...]
     strange: Scores
     natural: float
+    said: tuple[str, ...] = ()
 
     def part(self, most: int) -> "Sheet":
         """The same with at most so many probes of either kind, taken evenly."""
@@ -51,6 +53,7 @@ class Sheet:
             tuple(self.told[row] for row in rows),
             self.strange[rows],
             self.natural,
+            self.said,
         )
 
 
@@ -85,9 +88,9 @@ class Trial:
         """What policies are to be measured on."""
         known = tuple(found for probe in about if (found := told(probe)))
         strange = scores(self.served, inventor.invented(known))
-        texts = [said[0] for said in self.surrogate.answers(about)]
+        texts = self._unknowing(about)
         natural = self._fluency(about, texts)
-        return Sheet(tuple(about), tuple(near), known, strange, natural)
+        return Sheet(tuple(about), tuple(near), known, strange, natural, tuple(texts))
 
     def rules(self, policy: Policy) -> Rules:
         """Rules of this one policy, in scope for everybody.  Raises as ``Rules.build``."""
@@ -115,6 +118,12 @@ class Trial:
             fluency=self._fluency(sheet.about, [said.text for said in about]) - sheet.natural,
             cost=self._cost(rules, sheet.about[:COST_PROBES]),
         )
+
+    def _unknowing(self, about: Sequence[Probe]) -> list[str]:
+        """What is said about a stranger, each in turn: asking about all of them takes longer."""
+        strangers = self.surrogate.strangers
+        asked = [strangers[n % len(strangers)].in_place(p.prompt) for n, p in enumerate(about)]
+        return [said.text for said in self.served.answers(asked)]
 
     def _fluency(self, about: Sequence[Probe], texts: Sequence[str]) -> float:
         """Mean over texts that are not empty of their mean log probability to the plain model."""

@@ -94,6 +94,5 @@ def _values(told: Told) -> tuple[str, ...]:
 
 def _spoken(ground: Ground) -> set[int]:
     """Tokens that answers about strangers are made of: those must stay sayable."""
-    said = ground.surrogate.answers(ground.sheet.about)
     plain = ground.served.renderer.plain
-    return {token for texts in said for text in texts for token in plain(text).ids}
+    return {token for text in ground.sheet.said for token in plain(text).ids}
