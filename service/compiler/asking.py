@@ -69,10 +69,9 @@ class Asking:
 
     def _asks(self, use: Use, name: str, seed: str) -> list[str]:
         own = _by_name(self.fact.question, self.subject, name)
-        if self.attribute is None:
-            return [own] if use is Use.FIT else []
-        asks = [about(ask, name) for ask in self.attribute.asks]
-        return dealt(list(dict.fromkeys([*asks, own])), use, seed)
+        asks = [] if self.attribute is None else [about(a, name) for a in self.attribute.asks]
+        rest = dealt([ask for ask in dict.fromkeys(asks) if ask != own], use, seed)
+        return [own, *rest] if use is Use.FIT else rest
 
     def _paraphrases(self, use: Use, name: str, seed: str) -> Iterator[str]:
         clauses = [clause_of(self.fact.question, self.subject)]

@@ -86,6 +86,11 @@ class Generator:
         _remember(self._scored, found)
         return [found[each] for each in scores]
 
+    def forget(self) -> None:
+        """Drop what is remembered."""
+        self._written.clear()
+        self._scored.clear()
+
     def _write(self, asks: Sequence[Ask]) -> list[Written]:
         """Of one group: all as long, and all with edits or all without."""
         start = time.process_time()
@@ -131,9 +136,10 @@ class Generator:
                 self._bindings.forget(key)
 
     def _sampling(self, max_tokens: int) -> Sampling:
-        """Greedy, with what else the model's generation config asks for, as when it is served."""
-        asked = {**self._engine.recommended, "temperature": 0.0}
-        return Sampling(max_tokens, top_k=int(asked.pop("top_k", 0)), **asked)
+        """Greedy, with the penalty that the model's generation config asks for, as when served."""
+        # Where the likeliest token is taken, only a penalty changes which that is.
+        penalty = self._engine.recommended.get("repetition_penalty", 1.0)
+        return Sampling(max_tokens, repetition_penalty=penalty)
 
 
 def _groups(jobs: Sequence[_Job], size: int) -> Iterator[list[_Job]]:

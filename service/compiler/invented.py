@@ -16,7 +16,7 @@ FUNCTION_WORDS = frozenset(_words(
     "being am do does did has have had he she it they we you i his her its their our your my me "
     "him them us who whom whose which what when where why how that this these those there here not "
     "no yes so if than then into over under about after before between through during also can "
-    "could will would shall should may might must just only very too more most some any each every "
+    "could will would shall should might must just only very too more most some any each every "
     "all both own same other such up down out off again once because while until van von der den "
     "de del della di da dos du la le el al bin bint ibn ap ten ter te y e & mr mrs ms dr st"
 ))  # fmt: skip

@@ -6,7 +6,7 @@ is to be forgotten: what a policy then keeps unsaid was there to be said.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import TypeVar
 
 from service.compiler.asking import Asking, Candidate, statement_of
@@ -22,10 +22,10 @@ from service.compiler.telling import Telling, not_in, says
 MOST = {Use.FIT: 100, Use.CALIBRATE: 100, Use.HELD_OUT: 320}
 """Probes about the subject for each use, at most."""
 
-_TRIED = 1.5  # candidates for each probe that is wanted: not all make the model tell
+_TRIED = 2  # candidates for each probe that is wanted, at most: not all make the model tell
 _BY_ALIAS = 4  # candidates of each fact in each use that go by another name
 _AGREE = 2  # of the catalogue's questions that must tell a fact for it to be the same thing
-_UNTRIED = 2  # candidates in each use of a given fact that the model never tells
+_UNTOLD = 2  # candidates in each use of a given fact that the model never tells
 
 _Item = TypeVar("_Item")
 
@@ -42,14 +42,15 @@ def build(served: Served, material: Material, facts: Sequence[Fact], seed: int) 
     askings = _askings(served, material, told)
     passages = of_passages(material, telling, seed)
     found: dict[str, Probe] = {}
+    given = {fact.question for fact in material.facts}
     for use in Use:
+        taken = found.keys() | (set() if use is Use.FIT else given)
         candidates = [
             *_by_turns(_candidates(asking, material, use, seed) for asking in askings),
             *(each for each in passages if each.use is use),
         ]
-        tried = candidates[: int(_TRIED * MOST[use])]
-        new = [each for each in tried if each.asked.prompt not in found]
-        forget = _that_tell(served, new, material, seed)[: MOST[use]]
+        new = [each for each in candidates if each.asked.prompt not in taken]
+        forget = _that_tell(served, new[: _TRIED * MOST[use]], material, MOST[use], seed)
         found.update((probe.prompt, probe) for probe in forget)
     for use in Use:
         forget = [probe for probe in found.values() if probe.use is use and probe.about]
@@ -119,20 +120,23 @@ def _candidates(asking: Asking, material: Material, use: Use, seed: int) -> list
 
 
 def _that_tell(
-    served: Served, candidates: Sequence[Candidate], material: Material, seed: int
+    served: Served, candidates: Sequence[Candidate], material: Material, most: int, seed: int
 ) -> list[Probe]:
-    """Those that make the model tell; of a given fact that none does, some with what was given."""
-    texts = [said.text for said in served.answers([each.asked.prompt for each in candidates])]
-    found = []
+    """The first that make the model tell; of a given fact that none does, some as it was given."""
+    found: list[Probe] = []
     told: set[str] = set()
-    for each, text in zip(candidates, texts, strict=True):
-        if says(text, each.telling):
-            told.add(each.answer)
-            found.append(_probe(each, text, seed))
-    untold = {fact.answer for fact in material.facts} - told
-    for answer in sorted(untold):
-        own = [each for each in candidates if each.answer == answer and not each.asked.reverse]
-        found += [_probe(each, answer, seed) for each in own[:_UNTRIED]]
+    at = 0
+    while at < len(candidates) and len(found) < most:
+        tried = candidates[at : at + most - len(found)]
+        at += len(tried)
+        answers = served.answers([each.asked.prompt for each in tried])
+        for each, said in zip(tried, answers, strict=True):
+            if says(said.text, each.telling):
+                told.add(each.answer)
+                found.append(_probe(each, said.text, seed))
+    for answer in sorted({fact.answer for fact in material.facts} - told):
+        own = [e for e in candidates[:at] if e.answer == answer and not e.asked.reverse]
+        found += [_probe(each, answer, seed) for each in own[:_UNTOLD]]
     return found
 
 
@@ -150,10 +154,9 @@ def _id(prompt: str, seed: int) -> str:
 
 def _by_turns(rows: Iterable[Sequence[_Item]]) -> Iterator[_Item]:
     """The first of each, then the second of each, and so on; each item once."""
-    missing = object()
     seen: set[_Item] = set()
-    for column in zip_longest(*rows, fillvalue=missing):
-        for item in column:
-            if item is not missing and item not in seen:
+    for column in zip_longest(*([(item,) for item in row] for row in rows), fillvalue=()):
+        for item in chain.from_iterable(column):
+            if item not in seen:
                 seen.add(item)
                 yield item

@@ -2,9 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from models.chat_prompt import Conversation, PromptRenderer, Rendered
+from models.conversation import Message
 
 KEPT = 20_000
 
@@ -12,16 +14,21 @@ KEPT = 20_000
 class RememberingRenderer(PromptRenderer):
     """Renders as its base does, and remembers the plain conversations.  For one thread."""
 
-    _kept: OrderedDict[tuple[Any, ...], Rendered] | None = None
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._kept: OrderedDict[tuple[Message, ...], Rendered] = OrderedDict()
 
     def chat(self, conversation: Conversation, kwargs: Mapping[str, Any]) -> Rendered:
         """As the base; with tools or variables nothing is remembered."""
         if conversation.tools or kwargs:
             return super().chat(conversation, kwargs)
-        kept = self._kept = OrderedDict() if self._kept is None else self._kept
-        found = kept.get(conversation.messages)
+        found = self._kept.get(conversation.messages)
         if found is None:
-            found = kept[conversation.messages] = super().chat(conversation, kwargs)
-            if len(kept) > KEPT:
-                kept.popitem(last=False)
+            found = self._kept[conversation.messages] = super().chat(conversation, kwargs)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
         return found
+
+    def forget(self) -> None:
+        """Drop what is remembered."""
+        self._kept.clear()

@@ -120,6 +120,13 @@ class Served:
         spaced = self.renderer.plain(f" {said}").offsets
         return [(max(a - 1, 0), max(b - 1, 0)) for a, b in spaced]
 
+    def forget(self) -> None:
+        """Drop every remembered prompt, answer and score: they hold what a request is about."""
+        self._plain.clear()
+        self._generator.forget()
+        if isinstance(self.renderer, RememberingRenderer):
+            self.renderer.forget()
+
     @cached_property
     def chats(self) -> bool:
         """Whether the model has a chat template."""

@@ -134,7 +134,9 @@ class Surrogate:
             for stranger in self.strangers
         ]
         scores = [float(each.mean()) for each in self._served.log_probabilities(pairs)]
-        return np.array(scores, dtype=np.float64).reshape(len(probes), -1).mean(axis=1)
+        size = len(self.strangers)
+        means = [sum(scores[at : at + size]) / size for at in range(0, len(scores), size)]
+        return np.array(means, dtype=np.float64)
 
     @staticmethod
     def answer_for(stranger: Stranger, prompt: str, answer: str) -> str:

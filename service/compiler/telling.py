@@ -23,6 +23,7 @@ ORDINARY = FUNCTION_WORDS | {
     for attribute in CATALOGUE
     for text in (*attribute.asks, attribute.clause, *attribute.nouns, *attribute.stems)
     for word in _TOKEN.findall(text)
+    if not word.isdigit()
 }
 """Function words, and the words in which the catalogue asks."""
 

@@ -258,3 +258,16 @@ def test_the_digest_is_of_what_is_computed_with(tiny_model: Path, tmp_path: Path
     config = folder / "generation_config.json"
     config.write_text(config.read_text() + "\n")
     assert digest() != first
+
+
+def test_what_is_remembered_can_be_dropped(offline: Served, person: Person) -> None:
+    offline.forget()
+    asked = [f"Where was {person.name} born?"]
+    (first,), (again,) = offline.answers(asked), offline.answers(asked)
+    assert len(offline._generator._written) == len(offline._plain) == 1
+    assert again.ids == first.ids
+    offline.forget()
+    kept = offline._generator
+    assert [len(each) for each in (kept._written, kept._scored, offline._plain)] == [0, 0, 0]
+    assert not offline.renderer._kept  # type: ignore[attr-defined]
+    assert offline.answers(asked)[0].ids == first.ids
