@@ -25,7 +25,7 @@ from service.store.imports import RUNNING, ImportLost, ImportRecord, RowFault
 from service.store.store import KeyUnavailable, Store, StoreUnavailable
 
 POLL_S = 1.0
-_LEAST, _MOST = 25, 1_000  # rows of one epoch
+_LEAST, _MOST = 100, 1_000  # rows of one epoch
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class ImportRunner:
     """One thread that takes up imports, also those that another process left behind.
 
-    An epoch takes as many rows as replicas load in a quarter of a lease, so that none falls behind.
+    An epoch takes as many rows as replicas load in half a lease, so that none falls behind.
     """
 
     def __init__(
@@ -153,9 +153,9 @@ class ImportRunner:
 
     def _resize(self, took_s: float) -> None:
         quarter = self._settings.lease_s / 4
-        if took_s < quarter / 2:
+        if took_s < quarter:
             self._batch = min(_MOST, 2 * self._batch)
-        elif took_s > quarter:
+        elif took_s > 2 * quarter:
             self._batch = max(_LEAST, self._batch // 2)
 
     def _row(self, line: bytes, by: str, corruption: str) -> NewForgetRequest | RowFault:
