@@ -127,7 +127,6 @@ class PhraseIndex:
             if covers(scope, tenant, model)
         )
 
-
     def memory(self, lists: Iterable[PhraseList]) -> FilterMemory:
         """What filters with these lists have learnt: one for all of them."""
         return self._memories.setdefault(tuple(map(id, lists)), FilterMemory())

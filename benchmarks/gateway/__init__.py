@@ -1,0 +1,1 @@
+"""What the gateway costs, beside a bare relay and another proxy, in one run."""
