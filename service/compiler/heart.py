@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +22,7 @@ class Heart:
         on_loss: Callable[[], object],
     ) -> None:
         """on_loss: called once, from another thread."""
-        self._beat = lambda: jobs.beat(job_id, worker)
+        self._beat: Callable[[], bool] = partial(jobs.beat, job_id, worker)
         self._every_s = every_s
         self._on_loss = on_loss
         self._ended = threading.Event()

@@ -34,19 +34,15 @@ def first_policy(
     """
     if chosen is None:
         digest = corruption or stop_gap_artifact(request_id, settings, artifacts)
-        guards = (
-            GuardSpec("embedding_corruption", {"artifact": digest}),
-            GuardSpec("text_filter"),
-        )
-    else:
-        guards = chosen
-    for spec in guards:
+        corrupted = GuardSpec("embedding_corruption", {"artifact": digest})
+        chosen = (corrupted, GuardSpec("text_filter"))
+    for spec in chosen:
         build(spec)
     return Policy(
         forget_request=request_id,
         aliases=asked.names,
         examples=asked.example_texts,
-        guards=guards,
+        guards=chosen,
         tenants=frozenset(asked.scope.tenants),
         models=frozenset(asked.scope.models),
     )

@@ -10,7 +10,7 @@ from guards import filter_memory
 from guards.case import Case
 from guards.filter_memory import LONGEST, Came, FilterMemory
 from guards.normaliser import sign
-from guards.phrase_walk import PhraseList, Walk
+from guards.phrase_walk import Hit, PhraseList, Walk
 from guards.phrases import MAX_GAP, Phrase
 from guards.text_filter import Catch, TextFilter, TextFilterGuard
 
@@ -63,9 +63,15 @@ def test_what_was_read_before_changes_nothing(text: str, places: set[int]) -> No
 
 
 def test_ordinary_text_is_read_in_full_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, read = FilterMemory(), []
+    memory = FilterMemory()
+    read: list[str] = []
     walk = Walk.read
-    monkeypatch.setattr(Walk, "read", lambda *given: (read.append(given[1]), walk(*given))[1])
+
+    def noted(self: Walk, char: str, start: int, end: int) -> list[Hit]:
+        read.append(char)
+        return walk(self, char, start, end)
+
+    monkeypatch.setattr(Walk, "read", noted)
     text = "The committee met on a wet morning, and 12 of them went through the figures. " * 3
     first, second = (TextFilter([PHRASES], memory=memory) for _ in range(2))
     assert pushed(first, [text]) == text

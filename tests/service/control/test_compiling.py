@@ -75,7 +75,8 @@ def test_a_request_waits_for_its_compilation(client: TestClient) -> None:
 
 
 def test_guards_that_were_named_are_not_compiled(client: TestClient) -> None:
-    for body in ({"guards": []}, {"strategy": "refuse"}):
+    bodies: tuple[dict[str, Any], ...] = ({"guards": []}, {"strategy": "refuse"})
+    for body in bodies:
         made = _forget(client, **body)
         assert (made["state"], made["compilation"]) == ("received", None)
         answer = client.post(f"{PATH}/{made['id']}/compile")

@@ -15,6 +15,7 @@ from service.control.activation import Activation
 from service.control.engine_abilities import EngineAbilities
 from service.control.import_runner import ImportRunner
 from service.control.keys import ensure_bootstrap_keys
+from service.control.stopgap import stop_gap_artifact
 from service.settings import Settings
 from service.store.imports import ImportLost
 from service.store.store import Store
@@ -171,7 +172,7 @@ def test_an_import_is_gone_on_with_where_it_was_left(
     first, second = _runner(store, settings), _runner(store, settings)
     assert store.imports.claim(record, first.id)
     left = store.imports.rows(record.id, 30)
-    corruption = import_runner.stop_gap_artifact("x", settings, settings.artifact_store())
+    corruption = stop_gap_artifact("x", settings, settings.artifact_store())
     first._settle(record.id, "key_x", corruption, left)  # and then it is gone
     second._patience_s = 0.3
     second.start()

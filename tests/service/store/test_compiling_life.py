@@ -151,7 +151,7 @@ class Compiling(RuleBasedStateMachine):
         assert listed == [i for i, known in self.model.items() if known["state"] in ENFORCED]
 
     def _holds(self, known: dict[str, Any], worker: str) -> bool:
-        return known["status"] == "running" and known["holder"] == worker
+        return bool(known["status"] == "running" and known["holder"] == worker)
 
 
 TestCompiling = Compiling.TestCase
