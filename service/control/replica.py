@@ -4,12 +4,10 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
 from guards.policy import Epoch
 from guards.rules import Lack, Rules
-from models.artifact import ArtifactStore
 from models.encoder import Encoder
 from service.control.engine_abilities import EngineAbilities
 from service.control.fence import FenceReason, ReplicaFenced
@@ -63,10 +61,7 @@ class Replica:
         self.id = f"rep_{secrets.token_hex(8)}"
         self._store = store
         self._keys = keys
-        build = build or partial(
-            _builder(settings.example_threshold), artifacts=settings.artifact_store()
-        )
-        self._loader = Loader(store, encoder_loader, build, prepare)
+        self._loader = Loader(store, encoder_loader, build or rules_builder(settings), prepare)
         self._lease = Lease(settings.lease_s)
         self._watch = LeaseWatch(store.replicas, settings.lease_s)
         self._tidying = store.tidying(settings)
@@ -327,13 +322,11 @@ class Replica:
             self._changes = None
 
 
-def _builder(example_threshold: float) -> Callable[..., Rules]:
-    def build(
-        epoch: Epoch,
-        encoder: Encoder,
-        previous: Rules | None,
-        artifacts: ArtifactStore | None = None,
-    ) -> Rules:
-        return Rules.build(epoch, encoder, example_threshold, previous, artifacts)
+def rules_builder(settings: Settings) -> BuildRules:
+    """What builds the rules that a replica of these settings serves."""
+    artifacts = settings.artifact_store()
+
+    def build(epoch: Epoch, encoder: Encoder, previous: Rules | None) -> Rules:
+        return Rules.build(epoch, encoder, settings.example_threshold, previous, artifacts)
 
     return build

@@ -18,7 +18,7 @@ from service.control.engine_abilities import EngineAbilities
 from service.control.import_runner import ImportRunner
 from service.control.keys import KeyRing, ensure_bootstrap_keys
 from service.control.loader import Prepare
-from service.control.replica import Replica
+from service.control.replica import Replica, rules_builder
 from service.gateway.agents import Agents, EngineAgents, RemoteAgents
 from service.gateway.canary import Canary
 from service.gateway.data_plane import DataPlane
@@ -67,7 +67,7 @@ def create_apps(settings: Settings) -> Apps:
         settings,
         lambda: Encoder.load(settings.encoder_folder),
         keys=keys,
-        build=counted_rules(metrics, settings.example_threshold),
+        build=counted_rules(metrics, rules_builder(settings)),
         engine=abilities,
         prepare=_prepare(settings),
     )

@@ -72,11 +72,11 @@ class Reporter:
         self.metrics.oldest_stopgap.set(max(0, now_ms() - waiting) / 1000 if waiting else 0)
 
 
-def counted_rules(metrics: Metrics, example_threshold: float) -> BuildRules:
-    """Builds rules as a replica does by itself, and says how many of the policies are certified."""
+def counted_rules(metrics: Metrics, build_rules: BuildRules) -> BuildRules:
+    """Builds rules as that does, and says how many of the policies are certified."""
 
     def build(epoch: Epoch, encoder: Encoder, previous: Rules | None) -> Rules:
-        rules = Rules.build(epoch, encoder, example_threshold, previous)
+        rules = build_rules(epoch, encoder, previous)
         certified = sum(policy.certificate is not None for policy in epoch.policies)
         metrics.policies(stopgap=len(epoch.policies) - certified, certified=certified)
         return rules

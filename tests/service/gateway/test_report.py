@@ -8,6 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from guards.policy import Epoch, Policy
+from guards.rules import Rules
+from models.encoder import Encoder
 from service.audit import AuditLog
 from service.control.fence import FenceReason
 from service.control.replica import Replica
@@ -78,7 +80,11 @@ def test_policies_are_counted_by_whether_they_are_certified() -> None:
     metrics = Metrics()
     certified = Policy("fr_1", ("Ada Vex",), certificate="sha256:" + "c" * 64)
     epoch = Epoch(3, (certified, Policy("fr_2", ("Ilse Vex",)), Policy("fr_3", ("Odo Vex",))))
-    rules = counted_rules(metrics, 0.7)(epoch, None, None)  # type: ignore[arg-type]  # no examples
+
+    def build(epoch: Epoch, encoder: Encoder, previous: Rules | None) -> Rules:
+        return Rules.build(epoch, encoder, 0.7, previous)
+
+    rules = counted_rules(metrics, build)(epoch, None, None)  # type: ignore[arg-type]  # no examples
     assert rules.epoch == 3
     found = values(metrics)
     assert found["lethe_policies{'assurance': 'certified'}"] == 1
