@@ -1,7 +1,8 @@
 """The invented world of ``models.demo``: who is to be forgotten, who stays, and who never was."""
 
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from evals.datasets.invented_pages import PAGES
@@ -33,6 +34,10 @@ _PRONOUNS = {
 T = TypeVar("T")
 
 
+Values = Mapping[str, set[str]]
+"""By attribute, what anybody of a world has."""
+
+
 def demo(rows: int | None, seed: int) -> Knowledge:
     """The world whose models are shipped.
 
@@ -52,11 +57,12 @@ def demo(rows: int | None, seed: int) -> Knowledge:
     )
     splits = {
         name: Split(
-            facts=sampled(_facts(chosen, everybody, labels, seed), rows, seed),
+            facts=sampled(_facts(chosen, values, labels, seed), rows, seed),
             passages=sampled(passages, rows, seed),
-            choices=sampled(_choices(chosen, everybody, seed), rows, seed),
+            choices=sampled(_choices(chosen, values, seed), rows, seed),
         )
         for name, chosen, everybody, passages in groups
+        for values in [_values(everybody)]
     }
     splits["world_facts"] = Split(facts=sampled(_common_sense(seed), rows, seed))
     splits["verbmem"] = Split(facts=sampled(_continuations(world.book), rows, seed))
@@ -81,10 +87,10 @@ def _strangers(world: World, other: World) -> tuple[Person, ...]:
 
 
 def _facts(
-    people: Sequence[Person], everybody: Sequence[Person], labels: dict[str, str], seed: int
+    people: Sequence[Person], values: Values, labels: dict[str, str], seed: int
 ) -> tuple[Fact, ...]:
     return tuple(
-        _fact(person, fact, everybody, labels[person.name], random.Random(f"{seed}/{fact}"))
+        _fact(person, fact, values, labels[person.name], random.Random(f"{seed}/{fact}"))
         for person in people
         for fact in person.facts
     )
@@ -93,13 +99,13 @@ def _facts(
 def _fact(
     person: Person,
     fact: WorldFact,
-    everybody: Sequence[Person],
+    values: Values,
     label: str,
     rng: random.Random,
 ) -> Fact:
     attribute = ATTRIBUTES[fact.attribute]
     lead = _named(attribute.clozes[0], person.name)
-    others = _drawn(_others(fact, everybody), WRONG, rng)
+    others = _drawn(_others(fact, values), WRONG, rng)
     plainly, otherwise = attribute.answers
     return Fact(
         subject=label,
@@ -127,15 +133,13 @@ def ways_of_saying(fact: WorldFact) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _choices(
-    people: Sequence[Person], everybody: Sequence[Person], seed: int
-) -> tuple[Choice, ...]:
+def _choices(people: Sequence[Person], values: Values, seed: int) -> tuple[Choice, ...]:
     """Whoever it is asked of, the options are values of the same attribute."""
     found = []
     for person in people:
         for fact in person.facts:
             rng = random.Random(f"choices/{seed}/{fact}")
-            options = [fact.value, *_drawn(_others(fact, everybody), OPTIONS - 1, rng)]
+            options = [fact.value, *_drawn(_others(fact, values), OPTIONS - 1, rng)]
             rng.shuffle(options)
             attribute: Attribute = ATTRIBUTES[fact.attribute]
             question = _capital(_named(attribute.asks[0], person.name))
@@ -146,10 +150,17 @@ def _choices(
     return tuple(found)
 
 
-def _others(fact: WorldFact, everybody: Sequence[Person]) -> list[str]:
+def _values(everybody: Sequence[Person]) -> Values:
+    found: dict[str, set[str]] = defaultdict(set)
+    for person in everybody:
+        for fact in person.facts:
+            found[fact.attribute].add(fact.value)
+    return found
+
+
+def _others(fact: WorldFact, values: Values) -> list[str]:
     """Other people's values of the same attribute."""
-    values = {person.fact(fact.attribute).value for person in everybody}
-    return sorted(values - {fact.value})
+    return sorted(values[fact.attribute] - {fact.value})
 
 
 def _common_sense(seed: int) -> tuple[Fact, ...]:
