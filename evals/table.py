@@ -55,6 +55,10 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "min-k": ("mia_min_k", ".3f"),
     "min-k++": ("mia_min_k++", ".3f"),
     "clean": ("forget_clean", ".3f"),
+    "Mem": ("mem", ".3f"),
+    "Priv": ("priv", ".3f"),
+    "Utility": ("utility", ".3f"),
+    "Agg": ("aggregate", ".3f"),
 }
 """Headings of the first table, with the figure of ``tofu`` and its format."""
 
