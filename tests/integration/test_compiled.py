@@ -28,7 +28,7 @@ COMPILED_S = 900
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     pytest.importorskip("torch", reason="the in-process engine needs torch")
     settings = fresh_settings(tmp_path_factory.mktemp("compiled")).model_copy(
-        update={"engine": "local", "compile_cost": 4.0, "floor_changed_upper": 0.05}
+        update={"engine": "local"}
     )
     with engine_running(settings), gateway_running(settings), compiler_running(settings):
         yield Serving(settings)
