@@ -23,7 +23,7 @@ def certificate_table(found: dict[str, Any]) -> Table:
     certificate = found["certificate"]
     held = "holds for what is served" if found["holds"] else "was made for something else"
     table = Table(
-        Column("held-out", no_wrap=True),
+        Column("on questions held out", no_wrap=True),
         Column("found", justify="right"),
         Column("at most (95 %)", justify="right"),
         title=f"{found['policy'][:19]}  {held}",
@@ -34,6 +34,12 @@ def certificate_table(found: dict[str, Any]) -> Table:
         table.add_row(words, f"{rate['found']} of {rate['of']}", f"{rate['upper']:.2%}")
     for name, words in _FIGURES.items():
         table.add_row(words, f"{measures[name]:.3g}", "")
-    for tried in certificate.get("tried", []):
-        table.add_row(f"{'kept' if tried['kept'] else 'tried'}: {tried['name']}", "", tried["why"])
+    return table
+
+
+def tried_table(found: dict[str, Any]) -> Table:
+    """What was tried, and why it was kept or not.  found: the API's certificate."""
+    table = Table(Column("tried"), Column("kept", justify="center"), Column("why"))
+    for tried in found["certificate"].get("tried", []):
+        table.add_row(tried["name"], "yes" if tried["kept"] else "", tried["why"])
     return table

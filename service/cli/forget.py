@@ -7,7 +7,7 @@ import typer
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from service.cli.certificate import certificate_table
+from service.cli.certificate import certificate_table, tried_table
 from service.cli.connection import admin, console
 from service.cli.importing import follow_import
 from service.cli.watching import follow
@@ -136,7 +136,7 @@ def certificate(
     if json:
         console.print_json(data=found)
     else:
-        console.print(certificate_table(found))
+        console.print(certificate_table(found), tried_table(found))
 
 
 @app.command("erase")
