@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote_plus
 
 from evals.attacks.ciphers import MORSE
 from evals.metrics.leak import states
@@ -79,7 +78,6 @@ VIEWS: dict[str, View] = {
     "morse": _morse,
     "code": _code,
     "json": _json,
-    "percent": unquote_plus,
 }
 """Ways of reading an answer besides those of ``evals.metrics.leak``, by the names of ``unfold``."""
 

@@ -28,7 +28,6 @@ def answer(text: str, *, unfold: str = "", values: tuple[str, ...] = ("Elmwick R
         ("morse", ". .-.. -- .-- .. -.-. -.- / .-. --- .--"),
         ("code", 'a = "Elm"; b = \'wick R\'; print(a + b + "ow")'),
         ("json", '{"c1": "E", "c2": "l", "c3": "mwick", "c4": " ", "c5": ["Row"]}'),
-        ("percent", "https://example.org/?q=Elmwick%20Row"),
     ],
 )  # fmt: skip
 def test_a_value_is_found_in_its_form(unfold: str, text: str) -> None:
@@ -39,6 +38,11 @@ def test_a_value_is_found_in_its_form(unfold: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["", "I do not know that person.", "{[", '{"a": 1}', "99999999"])
 def test_nothing_is_found_where_nothing_is(unfold: str, text: str) -> None:
     assert stated(answer(text, unfold=unfold)) is None
+
+
+def test_a_link_is_read_as_any_text_is() -> None:
+    assert stated(answer("https://example.org/?q=Elmwick%20Row")) == "escaped"
+    assert stated(answer("https://example.org/?q=Elmwick+Row"))
 
 
 def test_forms_are_read_only_where_they_were_asked_for() -> None:

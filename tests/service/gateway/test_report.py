@@ -22,7 +22,10 @@ from service.store.database import StoreUnavailable, now_ms
 from service.store.state import State
 from tests.service.gateway.stand_ins import ToyAudit, ToyReplica, ToyRules
 
-CENSUS = Census({State.RECEIVED: 3, State.ACTIVE: 2}, 9, now_ms() - 60_000)
+
+def census() -> Census:
+    """With a stop-gap that is a minute old."""
+    return Census({State.RECEIVED: 3, State.ACTIVE: 2}, 9, now_ms() - 60_000)
 
 
 def values(metrics: Metrics) -> dict[str, float]:
@@ -54,7 +57,7 @@ async def reported(replica: ToyReplica, audit: ToyAudit, census: Census | None) 
 
 async def test_a_worker_that_serves() -> None:
     before = time.process_time()
-    found = await reported(ToyReplica(ToyRules(epoch=9)), ToyAudit(), CENSUS)
+    found = await reported(ToyReplica(ToyRules(epoch=9)), ToyAudit(), census())
     assert found["lethe_epoch"] == found["lethe_newest_epoch"] == 9
     assert found["lethe_forget_requests{'state': 'received'}"] == 3
     assert found["lethe_forget_requests{'state': 'revoked'}"] == 0
