@@ -19,7 +19,8 @@ setup: .venv/.installed  ## install everything, locked, into .venv (about 4 GB)
 .venv/.installed: requirements/all-cpu.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(UV) pip install --python $(BIN)/python --no-deps $(TORCH) -r requirements/all-cpu.txt
+	# Compiled now, once: every program that is started later would do it again where it may not write.
+	$(UV) pip install --python $(BIN)/python --no-deps --compile-bytecode $(TORCH) -r requirements/all-cpu.txt
 	$(UV) pip install --python $(BIN)/python --no-deps --quiet -e .
 	$(BIN)/python -m models.encoder
 	@touch $@
