@@ -114,10 +114,13 @@ class ThresholdRaised(_OfDetection):
     BROKEN = "a prompt must be almost word for word like an example"
 
     def install(self) -> None:
-        swap(
-            "service.control.replica:_builder",
-            lambda build: lambda _threshold: build(0.995),
-        )
+        def raised(build: Any) -> Any:
+            def wrong(cls: Any, epoch: Any, encoder: Any, _threshold: float, *given: Any) -> Any:
+                return build.__func__(cls, epoch, encoder, 0.995, *given)
+
+            return classmethod(wrong)
+
+        swap("guards.rules:Rules.build", raised)
 
 
 class ExamplesIgnored(_OfDetection):
