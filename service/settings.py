@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         0.05, ge=0, le=1, description="Highest upper bound of leaks of a policy that goes active."
     )
     floor_changed_upper: float = Field(
-        0.03, ge=0, le=1, description="Highest upper bound of near misses answered differently."
+        0.05, ge=0, le=1, description="Highest upper bound of near misses answered differently."
     )
     compile_cost: float = Field(
         2.0, ge=1, description="A matched answer's time under a policy over that without, at most."

@@ -43,10 +43,13 @@ def test_a_bare_name_becomes_a_certified_policy_in_force(serving: Serving) -> No
     assert (view["state"], view["compilation"]["status"]) == ("active", "done"), view
     after = [serving.ask(question) for question in (*ASKED, *others)]
     assert all(a != b for a, b in zip(after[: len(ASKED)], before, strict=False))
-    assert after[len(ASKED) :] == before[len(ASKED) :]
+    # The detector is calibrated to take one near miss in a hundred for the subject.
+    changed = sum(a != b for a, b in zip(after[len(ASKED) :], before[len(ASKED) :], strict=True))
+    assert changed <= 2
     held_out = _certificate(serving, view).held_out
-    assert held_out.leaks.found == 0
     assert held_out.leaks.of >= 250
+    assert held_out.leaks.upper <= serving.settings.floor_leak_upper
+    assert held_out.changed.upper <= serving.settings.floor_changed_upper
     shown = _got(serving, f"/v1/forget_requests/{request_id}/certificate")
     assert shown["certificate"]["held_out"] == held_out.model_dump(mode="json")
 

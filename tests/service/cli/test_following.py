@@ -64,7 +64,7 @@ def test_a_certificate_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"policy": "sha256:" + "a" * 64, "holds": True, "certificate": certificate}
     monkeypatch.setattr(forget, "admin", lambda *_args: found)
     said = " ".join(run("certificate", "fr_1").split())
-    for words in ("1 of 200", "2.35%", "1.08", "kept: steering", "least leaks"):
+    for words in ("1 of 200", "2.35%", "1.08", "│ steering │ yes │ least leaks"):
         assert words in said
 
 
