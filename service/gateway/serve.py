@@ -6,6 +6,7 @@ SIGTERM a worker first says that it is not ready, then finishes what it has begu
 
 import asyncio
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -62,6 +63,10 @@ async def _serve(settings: Settings) -> None:
     from service.gateway.app import create_apps  # after the metrics folder is set, if any is
 
     apps = create_apps(settings)
+    # What is loaded by now stays: looking for garbage among it, time and again, costs more than
+    # answering does.
+    gc.collect()
+    gc.freeze()
     shared = settings.workers > 1
     data_socket = _listen(settings.host, settings.port, shared=shared)
     admin_socket = _listen(settings.host, settings.admin_port, shared=shared)
