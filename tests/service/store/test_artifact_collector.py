@@ -12,6 +12,8 @@ from service.store.epochs import make_current
 from service.store.forget_requests import NewForgetRequest
 from service.store.store import Store
 
+BACKENDS = ("sqlite", "postgresql")
+
 REQUESTS = 50
 PROGRAM = """
 import sys

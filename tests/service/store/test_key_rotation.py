@@ -21,6 +21,8 @@ from service.store.key_service import (
 )
 from service.store.store import Store, open_store
 
+BACKENDS = ("sqlite", "postgresql")
+
 OWNERS = 1500
 PROGRAM = """
 import sys, time

@@ -22,6 +22,8 @@ from service.store.key_service import KeyUnavailable, key_service, parse_secrets
 from service.store.sealing import SealBroken
 from service.store.store import Store, open_store
 
+BACKENDS = ("sqlite", "postgresql")
+
 SUBJECT = "Ilse Vantongeren"
 KMS = """
 import base64, pathlib, sys
