@@ -31,7 +31,7 @@ class Question(NamedTuple):
 
 def read_yaml(path: Path) -> Json:
     """A file's content."""
-    yaml: Any = pytest.importorskip("yaml")
+    yaml: Any = pytest.importorskip("yaml", reason="PyYAML reads the manifests")
     return yaml.safe_load(path.read_text())
 
 

@@ -247,7 +247,7 @@ def test_a_gateway_is_given_the_time_that_its_answers_may_take(manifests: Path) 
 
 
 def _resources(path: Path) -> list[Json]:
-    yaml: Any = pytest.importorskip("yaml")
+    yaml: Any = pytest.importorskip("yaml", reason="PyYAML reads the manifests")
     return list(yaml.safe_load_all(path.read_text()))
 
 
